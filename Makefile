@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: MIT
+# The door: `make help` lists what it opens. Meson and Ninja do the building, this file names it.
+
+SETUP ?= scripts/setup
+# The configurations; a directory each. `make test` builds and tests these three.
+TESTED = build build-clang build-asan
+
+.DEFAULT_GOAL := all
+.PHONY: help all run test bench fuzz soak lint coverage install clean setup $(TESTED) build-cov
+
+all: build ## Build the library, the program and the benchmarks (into build/)
+
+help: ## Print this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
+
+run: build ## Replay the root requests of a real KVM trace through the root cache
+	@build/lab/rhizome replay data/kvm-shadow-cut.txt.zst
+
+test: $(TESTED) ## Run every test: gcc, clang, and clang with ASan and UBSan
+	@tests/run $(TESTED)
+
+bench: build ## Count instructions of each operation (callgrind) into build/bench.json
+	@scripts/bench build
+
+fuzz: build-asan ## Random sequences with fresh seeds under the sanitizers, TIME=60 seconds
+	@scripts/soak build-asan $(or $(TIME),60)
+
+soak: build ## Random sequences with fresh seeds until told to stop, or for TIME seconds
+	@scripts/soak build $(TIME)
+
+lint: build build-clang ## Static analysis by clang-tidy, and the rule checks
+	@scripts/lint build-clang
+	@tests/run --only rules build
+
+coverage: setup ## Lines and branches of lib/ that the tests reach
+	@rm -rf build-cov # what older objects counted would be added in
+	@$(MAKE) --no-print-directory build-cov
+	@tests/run build-cov
+	@scripts/coverage build-cov
+
+install: build ## Install headers, archives, pkg-config files and program; DESTDIR=, PREFIX=
+	@$(if $(PREFIX),meson configure build --prefix=$(abspath $(PREFIX)) && ninja -C build --quiet)
+	meson install -C build --no-rebuild
+
+clean: ## Remove everything that was built
+	rm -rf build build-*/
+
+setup:
+	@$(SETUP)
+
+build: build/build.ninja
+build-clang: build-clang/build.ninja
+build-asan: build-asan/build.ninja
+build-cov: build-cov/build.ninja
+$(TESTED) build-cov:
+	@ninja -C $@ build.ninja >$@/configure.txt || { cat $@/configure.txt; exit 1; }
+	@ninja -C $@ --quiet
+
+SANITIZE = -Db_sanitize=address,undefined -Db_lundef=false -Dproperty_steps=200000
+build/build.ninja: CONFIGURE = CC=gcc meson setup build
+build-clang/build.ninja: CONFIGURE = CC=clang meson setup build-clang -Dproperty_steps=200000
+build-asan/build.ninja: CONFIGURE = CC=clang meson setup build-asan $(SANITIZE)
+build-cov/build.ninja: CONFIGURE = CC=gcc meson setup build-cov --buildtype=debug \
+	-Db_coverage=true -Dproperty_steps=200000
+%/build.ninja: | setup
+	@$(CONFIGURE) >/dev/null || { tail -n 20 $*/meson-logs/meson-log.txt; exit 1; }

@@ -1,0 +1,380 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A vCPU's life: making it, loads of its registers, entries. Faults and invalidations: access.c.
+ *
+ * Without the lock run: a load that finds its root with nothing to sync, and rhz_vcpu_enter. They
+ * read three things that others write: 'dooms' and 'removals', which only grow, and the heads of the
+ * lists. A root in this vCPU's cache is referenced and so stays what it is. A table that joins a list
+ * after we have looked does so before the guest can write it through a mapping, so a write that our
+ * load should have covered has not happened yet. A root zapped after we have looked is seen by
+ * rhz_vcpu_enter, which runs with the announcement made: either it sees the new counters, or the
+ * other side's kick sees the announcement.
+ */
+#include "core/flush.h"
+#include "core/frame.h"
+#include "core/list.h"
+#include "core/mem.h"
+#include "direct/map.h"
+#include "root/registers.h"
+#include "root/tag.h"
+#include "root/walk.h"
+#include "shadow/sync.h"
+#include "shadow/tree.h"
+
+/* Marks a root key whose table is not an address but the number of a PAE root: see key_of. */
+#define KEY_BY_PAGE (1ull << 63)
+
+size_t rhz_vcpu_size(void)
+{
+	return sizeof(struct rhz_vcpu);
+}
+
+static enum rhz_status vcpu_enlist(struct rhz_vm *vm, struct rhz_vcpu *vcpu)
+{
+	uint32_t id = 0;
+
+	while (id < RHZ_MAX_VCPUS && vm->vcpu[id])
+		id++;
+	if (id == RHZ_MAX_VCPUS)
+		return RHZ_ERR_TOO_MANY_VCPUS;
+	vcpu->id = id;
+	vm->vcpu[id] = vcpu;
+	vm->vcpus_made |= 1ull << id;
+	return RHZ_OK;
+}
+
+enum rhz_status rhz_vcpu_create(struct rhz_vm *vm, void *memory, size_t size,
+                                const struct rhz_vcpu_config *config, struct rhz_vcpu **out)
+{
+	/* CR0 after reset [SDM3 table 10-1] */
+	const struct rhz_regs reset = { .cr0 = RHZ_CR0_CD | RHZ_CR0_NW | 1u << 4 };
+	enum rhz_root_policy policy;
+	struct rhz_vcpu *vcpu = memory;
+	enum rhz_status status;
+
+	if (!vm || !memory || (uintptr_t)memory % 16 || !config || !out)
+		return RHZ_ERR_ARGUMENT;
+	if (size < sizeof(*vcpu))
+		return RHZ_ERR_MEMORY_SIZE;
+	memset(vcpu, 0, sizeof(*vcpu));
+	policy = option(vm, RHZ_NO_ROOT_REUSE) ? RHZ_ROOTS_NONE : config->policy;
+	status = rhz_root_cache_init(&vcpu->roots, policy, config->cached_roots, config->seed);
+	if (status != RHZ_OK)
+		return status;
+	vcpu->vm = vm;
+	status = context_init(vcpu_context(vcpu), vm, 0, &reset);
+	if (status != RHZ_OK)
+		return status;
+	vm_lock(vm, NULL);
+	status = vcpu_enlist(vm, vcpu);
+	vcpu->dooms_seen = vm->dooms;
+	vm_unlock(vm);
+	if (status == RHZ_OK)
+		*out = vcpu;
+	return status;
+}
+
+unsigned rhz_vcpu_id(const struct rhz_vcpu *vcpu)
+{
+	return vcpu->id;
+}
+
+void rhz_vcpu_destroy(struct rhz_vcpu *vcpu)
+{
+	struct rhz_vm *vm = vcpu->vm;
+
+	vm_lock(vm, vcpu);
+	roots_drop(vcpu);
+	vm->vcpu[vcpu->id] = NULL;
+	vm->vcpus_made &= ~(1ull << vcpu->id);
+	vm_unlock(vm);
+}
+
+/* ---- roots of a context ---- */
+
+/* The frame of the context's top table. */
+static uint32_t top_frame(struct rhz_vcpu *vcpu, const struct context *context)
+{
+	return frame_of_gfn(vcpu->vm, context->role.space,
+	                    (context->regs.cr3 & context->mode.cr3_table) >> RHZ_PAGE_SHIFT);
+}
+
+/* The role of the context's root itself: PAE tables are 32 bytes, 128 of them to a frame. */
+static union role root_role(const struct context *context)
+{
+	union role role = context->role;
+
+	if (role.guest == ROLE_PAE)
+		role.quadrant = (context->regs.cr3 >> 5) & 127;
+	return role;
+}
+
+/*
+ * The key under which the context's root is cached. A PAE root is what its PDPTE registers were
+ * when they were loaded, so its key is the page that was made of them; there may be none yet.
+ */
+static struct rhz_root_key key_of(struct rhz_vcpu *vcpu, unsigned number,
+                                  const struct context *context)
+{
+	struct rhz_root_key key = {
+		.table = context->regs.cr3 & context->cr3_mask,
+		.role = context->role.word,
+		.guest_asid = context->guest_asid,
+		.context = number,
+	};
+
+	if (context->role.guest == ROLE_PAE) {
+		struct page *page = tree_find_pae_root(vcpu->vm, top_frame(vcpu, context),
+		                                       root_role(context), context->regs.pdpte);
+
+		key.table = KEY_BY_PAGE | (page ? page_number(vcpu->vm, page) : 0);
+	}
+	return key;
+}
+
+static struct page *root_build(struct rhz_vcpu *vcpu, const struct context *context, bool *built)
+{
+	if (context->role.guest == ROLE_DIRECT)
+		return direct_root(vcpu, context->role, built);
+	return tree_root(vcpu, top_frame(vcpu, context), root_role(context), context->regs.pdpte,
+	                 built);
+}
+
+/* After a miss, with the lock: finds the root among the VM's pages or makes it. */
+static bool root_bring(struct rhz_vcpu *vcpu, const struct context *context,
+                       struct rhz_root_key *key)
+{
+	struct page *page;
+	bool built;
+
+	page = root_build(vcpu, context, &built);
+	if (!page)
+		return false;
+	if (built) {
+		vcpu->stats.root_built++;
+		trace(vcpu->vm, RHZ_EVENT_ROOT_BUILT, page->role.level, page->frame,
+		      page->role.word);
+	} else {
+		vcpu->stats.root_refound++;
+	}
+	if (context->role.guest == ROLE_PAE)
+		key->table = KEY_BY_PAGE | page_number(vcpu->vm, page);
+	root_adopt(vcpu, key, page);
+	return true;
+}
+
+/* [SDM3 4.4.1]: reads the PDPTEs that the context's CR3 names; false: #GP. */
+static bool pdptes_load(struct rhz_vcpu *vcpu, struct context *context)
+{
+	uint64_t at = context->regs.cr3 & context->mode.cr3_table;
+
+	for (unsigned i = 0; i < 4; i++)
+		context->regs.pdpte[i] = vcpu_read_entry(vcpu, (rhz_gpa){ at + 8 * i }, 8);
+	return rhz_pdptes_check(&context->mode, context->regs.pdpte) == RHZ_LOAD_FINE;
+}
+
+static void sync_current(struct rhz_vcpu *vcpu)
+{
+	struct page *root = root_page(vcpu);
+
+	root->writes = 0;
+	if (__builtin_expect(lists_empty(vcpu->vm, root), 1))
+		return;
+	sync_lists(vcpu, root);
+}
+
+static void switch_trace(struct rhz_vcpu *vcpu, const struct context *context)
+{
+	trace(vcpu->vm, RHZ_EVENT_ROOT_SWITCH, context->levels, context->regs.cr3,
+	      context->role.word);
+}
+
+/*
+ * Makes 'next' the registers of context 'number' and that the current one, under its root. Either
+ * all of it happens or nothing. pdptes: they are to be read. flush: what the guest may have cached
+ * is invalidated; a switch without, back to a root that stayed current, need not sync.
+ */
+static enum rhz_load_result context_switch(struct rhz_vcpu *vcpu, unsigned number,
+                                           struct context *next, bool pdptes, bool flush)
+{
+	enum rhz_load_result result = RHZ_LOAD_OK;
+	uint64_t reused = vcpu->stats.root_current_reused;
+	struct rhz_root_key key;
+
+	vm_lock(vcpu->vm, vcpu);
+	roots_prune(vcpu);
+	if (pdptes && !pdptes_load(vcpu, next)) {
+		result = RHZ_LOAD_GP;
+		goto out;
+	}
+	key = key_of(vcpu, number, next);
+	if (!root_find(vcpu, &key) && !root_bring(vcpu, next, &key)) {
+		result = RHZ_LOAD_NO_MEMORY;
+		goto out;
+	}
+	flush |= next->stale || vcpu->stats.root_current_reused == reused;
+	next->stale = false;
+	vcpu->context[number] = *next;
+	vcpu->current = number;
+	switch_trace(vcpu, next);
+	if (flush)
+		sync_current(vcpu);
+	if (flush && vcpu->vm->config.kind != RHZ_SHADOW)
+		roots_stale(vcpu);
+out:
+	vm_unlock(vcpu->vm);
+	return result;
+}
+
+/* ---- loads ---- */
+
+static enum rhz_load_result load_cr3_slowly(struct rhz_vcpu *vcpu, uint64_t cr3)
+{
+	struct context next = *vcpu_context(vcpu);
+
+	next.regs.cr3 = cr3;
+	return context_switch(vcpu, vcpu->current, &next, next.mode.paging == RHZ_PAGING_PAE, true);
+}
+
+enum rhz_load_result rhz_vcpu_load_cr3(struct rhz_vcpu *vcpu, uint64_t cr3)
+{
+	struct context *context = vcpu_context(vcpu);
+	struct rhz_root_key key;
+	struct page *root;
+
+	if (context->mode.pcide)
+		cr3 &= ~RHZ_CR3_NOFLUSH;
+	if (__builtin_expect(cr3 & context->cr3_reserved, 0))
+		return RHZ_LOAD_GP;
+	if (__builtin_expect(!context->quick || !roots_undisturbed(vcpu) ||
+	                     vcpu->vm->host.trace, 0))
+		return load_cr3_slowly(vcpu, cr3);
+	key.table = cr3 & context->cr3_mask;
+	key.role = context->role.word;
+	key.guest_asid = context->guest_asid;
+	key.context = vcpu->current;
+	if (__builtin_expect(!root_find(vcpu, &key), 0)) {
+		/* counted now; the way round by the lock counts again */
+		vcpu->stats.root_switches--;
+		vcpu->stats.root_missed--;
+		return load_cr3_slowly(vcpu, cr3);
+	}
+	context->regs.cr3 = cr3;
+	root = root_page(vcpu);
+	root->writes = 0;
+	if (__builtin_expect(!lists_empty(vcpu->vm, root), 0)) {
+		vm_lock(vcpu->vm, vcpu);
+		sync_lists(vcpu, root);
+		vm_unlock(vcpu->vm);
+	}
+	return RHZ_LOAD_OK;
+}
+
+enum rhz_load_result rhz_vcpu_load_regs(struct rhz_vcpu *vcpu, const struct rhz_regs *regs)
+{
+	struct context *now = vcpu_context(vcpu);
+	struct rhz_regs wanted = *regs;
+	struct context next = *now;
+
+	if (rhz_regs_check(&vcpu->vm->config.cpuid, &now->regs, &wanted) != RHZ_LOAD_FINE)
+		return RHZ_LOAD_GP;
+	wanted.cr3 &= ~RHZ_CR3_NOFLUSH;
+	memcpy(wanted.pdpte, now->regs.pdpte, sizeof(wanted.pdpte));
+	if (context_init(&next, vcpu->vm, vcpu->space, &wanted) != RHZ_OK)
+		return RHZ_LOAD_GP;
+	return context_switch(vcpu, vcpu->current, &next, registers_reload_pdptes(now, &next), true);
+}
+
+enum rhz_load_result rhz_vcpu_switch_context(struct rhz_vcpu *vcpu, enum rhz_context number,
+                                             const struct rhz_regs *regs, uint32_t guest_asid,
+                                             bool flush)
+{
+	struct context next;
+
+	/* shadow NPT and EPT come with lib/nested */
+	if (number != RHZ_CONTEXT_L1 && number != RHZ_CONTEXT_L2)
+		return RHZ_LOAD_GP;
+	next = vcpu->context[number];
+	if (!regs && !next.entered)
+		return RHZ_LOAD_GP;
+	if (regs) {
+		struct rhz_regs wanted = *regs;
+
+		/* a nested entry loads all at once: nothing depends on what was there before */
+		if (rhz_regs_check(&vcpu->vm->config.cpuid, &wanted, &wanted) != RHZ_LOAD_FINE)
+			return RHZ_LOAD_GP;
+		wanted.cr3 &= ~RHZ_CR3_NOFLUSH;
+		if (context_init(&next, vcpu->vm, vcpu->space, &wanted) != RHZ_OK)
+			return RHZ_LOAD_GP;
+	}
+	next.guest_asid = guest_asid;
+	return context_switch(vcpu, number, &next, regs && next.mode.paging == RHZ_PAGING_PAE,
+	                      flush);
+}
+
+enum rhz_load_result rhz_vcpu_set_address_space(struct rhz_vcpu *vcpu, unsigned address_space)
+{
+	struct context next = *vcpu_context(vcpu);
+	enum rhz_load_result result;
+
+	if (address_space >= RHZ_MAX_ADDRESS_SPACES)
+		return RHZ_LOAD_GP;
+	next.role.space = address_space;
+	result = context_switch(vcpu, vcpu->current, &next, false, true);
+	if (result != RHZ_LOAD_OK)
+		return result;
+	vcpu->space = address_space;
+	for (unsigned i = 0; i < RHZ_CONTEXTS; i++)
+		vcpu->context[i].role.space = address_space;
+	return RHZ_LOAD_OK;
+}
+
+const struct rhz_regs *rhz_vcpu_regs(const struct rhz_vcpu *vcpu)
+{
+	return &vcpu->context[vcpu->current].regs;
+}
+
+void rhz_vcpu_set_keys(struct rhz_vcpu *vcpu, uint32_t pkru, uint32_t pkrs)
+{
+	vcpu_context(vcpu)->regs.pkru = pkru;
+	vcpu_context(vcpu)->regs.pkrs = pkrs;
+}
+
+/* ---- entry ---- */
+
+enum rhz_enter_result rhz_vcpu_enter(struct rhz_vcpu *vcpu, struct rhz_cpu *cpu,
+                                     struct rhz_entry *entry)
+{
+	struct rhz_root_entry *root = root_entry(vcpu);
+
+	if (__builtin_expect(!root || !roots_undisturbed(vcpu), 0))
+		return RHZ_ENTER_PREPARE;
+	entry->root.v = page_at(vcpu->vm, root->page)->hpa;
+	entry->levels = vcpu_context(vcpu)->levels;
+	entry->flush = tag_lease(vcpu, cpu, root, &entry->tag);
+	return RHZ_ENTER_OK;
+}
+
+enum rhz_load_result rhz_vcpu_prepare(struct rhz_vcpu *vcpu)
+{
+	enum rhz_load_result result = RHZ_LOAD_OK;
+
+	vm_lock(vcpu->vm, vcpu);
+	roots_prune(vcpu);
+	if (!root_entry(vcpu)) {
+		struct context *context = vcpu_context(vcpu);
+		struct rhz_root_key key = key_of(vcpu, vcpu->current, context);
+
+		if (!root_find(vcpu, &key) && !root_bring(vcpu, context, &key))
+			result = RHZ_LOAD_NO_MEMORY;
+		else
+			sync_current(vcpu);
+	}
+	vm_unlock(vcpu->vm);
+	return result;
+}
+
+const struct rhz_vcpu_stats *rhz_vcpu_stats(const struct rhz_vcpu *vcpu)
+{
+	return &vcpu->stats;
+}

@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * One entry of one of our tables: its bits, and setting, weakening and clearing it with all that
+ * hangs on it (reverse map, parent links, counters). What an entry should be is not decided here.
+ *
+ *   hole   0
+ *   MMIO   bits 2:0 clear, MMIO_MARK set: the guest maps the address to no RAM
+ *   leaf   maps a frame
+ *   table  points to a child page
+ *
+ * Bits 2:0 say 'present' in every host format (P, or R|W|X), bit 1 is 'writable' and bit 7 above
+ * level 1 is 'leaf' in every one of them too, which keeps the common operations free of formats.
+ */
+#ifndef RHZ_CORE_ENTRY_H
+#define RHZ_CORE_ENTRY_H
+
+#include "core/vm.h"
+
+#define SPTE_PRESENT 7ull
+#define SPTE_W 2ull
+#define SPTE_FRAME PTE_FRAME
+
+_Static_assert(PTE_W == SPTE_W && EPT_W == SPTE_W, "bit 1 is 'writable' everywhere");
+_Static_assert(PTE_PS == EPT_PS, "bit 7 is 'leaf' everywhere");
+
+/* An MMIO entry: mark, rights, key, frame number, generation of the slots. */
+#define MMIO_MARK (1ull << 3)
+#define MMIO_RIGHTS_SHIFT 4 /* RHZ_RIGHT_*, WRITE only if the guest's D bit is set */
+#define MMIO_KEY_SHIFT 8
+#define MMIO_GENERATION_SHIFT 52
+#define MMIO_GENERATION_MASK 0xfffu
+
+RHZ_INLINE bool spte_present(uint64_t spte)
+{
+	return spte & SPTE_PRESENT;
+}
+
+RHZ_INLINE bool spte_is_leaf(uint64_t spte, unsigned level)
+{
+	return spte_present(spte) && (level == 1 || spte & PTE_PS);
+}
+
+RHZ_INLINE bool spte_is_table(uint64_t spte, unsigned level)
+{
+	return spte_present(spte) && level > 1 && !(spte & PTE_PS);
+}
+
+RHZ_INLINE bool spte_is_mmio(uint64_t spte)
+{
+	return !spte_present(spte) && spte & MMIO_MARK;
+}
+
+RHZ_INLINE uint64_t spte_hfn(uint64_t spte, unsigned level)
+{
+	uint64_t hfn = (spte & SPTE_FRAME) >> RHZ_PAGE_SHIFT;
+
+	/* bit 12 of a large leaf is PAT, not address [SDM3 4.5.4] */
+	return level == 1 ? hfn : hfn & ~((1ull << (9 * (level - 1))) - 1);
+}
+
+RHZ_INLINE uint64_t spte_accessed_bit(union role role)
+{
+	return role.host == ROLE_HOST_EPT ? EPT_A : PTE_A;
+}
+
+/* The hole at index becomes a leaf; false if the reverse map has no node left. */
+bool entry_set_leaf(struct rhz_vm *vm, struct page *page, unsigned index, uint64_t spte);
+
+/* A leaf becomes another leaf of the same frame; counts as a removal if it is weaker. */
+void entry_change_leaf(struct rhz_vm *vm, struct page *page, unsigned index, uint64_t spte);
+
+/* The hole at index becomes a link to child; false if there is no node left. */
+bool entry_set_table(struct rhz_vm *vm, struct page *page, unsigned index, struct page *child);
+
+/* The hole at index becomes an MMIO entry. */
+void entry_set_mmio(struct rhz_vm *vm, struct page *page, unsigned index, uint64_t gfn,
+                    unsigned rights, unsigned key);
+
+/* Whatever stands at index goes. Clearing what is present counts as a removal. */
+void entry_clear(struct rhz_vm *vm, struct page *page, unsigned index);
+
+/* A leaf loses write access; false if it had none. */
+bool entry_write_protect(struct rhz_vm *vm, struct page *page, unsigned index);
+
+/* A leaf's accessed bit is cleared; true if it was set (without A bits: the leaf goes, true). */
+bool entry_age(struct rhz_vm *vm, struct page *page, unsigned index);
+
+/* For frame.c: a large leaf was set over this host frame. */
+void frame_note_large(struct rhz_vm *vm, uint64_t hfn, unsigned level);
+
+/* The first index >= from whose entry is not zero, or TABLE_ENTRIES. */
+RHZ_INLINE unsigned page_next_used(const struct page *page, unsigned from)
+{
+	unsigned word = from / 64;
+	uint64_t bits;
+
+	if (from >= TABLE_ENTRIES)
+		return TABLE_ENTRIES;
+	bits = page->used[word] & (~0ull << (from % 64));
+	while (!bits) {
+		if (++word == TABLE_ENTRIES / 64)
+			return TABLE_ENTRIES;
+		bits = page->used[word];
+	}
+	return word * 64 + (unsigned)__builtin_ctzll(bits);
+}
+
+#endif

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The removal counter, kicks, and the order 'take away, flush, free'.
+ *
+ * A vCPU flushes its tag at entry if something was taken away since the tag last ran. So a removal
+ * is complete for a vCPU that is out of the guest once 'removals' has been raised, and for one that
+ * may be in it after a kick. A page is given back only after that.
+ */
+#ifndef RHZ_CORE_FLUSH_H
+#define RHZ_CORE_FLUSH_H
+
+#include "core/vm.h"
+
+/* Something was weakened or taken away from a table that a processor may have read. */
+RHZ_INLINE void vm_removed(struct rhz_vm *vm)
+{
+	__atomic_store_n(&vm->removals, vm->removals + 1, __ATOMIC_RELEASE);
+}
+
+/* Makes every other vCPU leave the guest, and waits until it has. */
+void vm_kick(struct rhz_vm *vm);
+
+/* Kicks if that was wanted or pages wait to be freed, then frees them. Ends every operation. */
+void vm_settle(struct rhz_vm *vm);
+
+/* Settles and gives the lock back. */
+void vm_unlock(struct rhz_vm *vm);
+
+#endif

@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: MIT */
+/* The lists of out-of-sync tables. */
+#include "core/list.h"
+
+#include "core/rmap.h"
+
+static bool role_is_root(union role role)
+{
+	return role_is_pae_root(role) || (role.guest == ROLE_4LEVEL && role.level == 4) ||
+	       (role.guest == ROLE_5LEVEL && role.level == 5);
+}
+
+/* The only page that points to this one, or null if there is none or more than one. */
+static struct page *only_parent(const struct rhz_vm *vm, const struct page *page)
+{
+	if (!page->parents || page->parents & LINK_CHAIN)
+		return NULL;
+	return page_at(vm, page->parents >> 9);
+}
+
+uint32_t list_owner(const struct rhz_vm *vm, const struct page *page)
+{
+	if (option(vm, RHZ_NO_LISTS))
+		return LIST_SHARED;
+	while (page && !role_is_root(page->role))
+		page = only_parent(vm, page);
+	return page ? page_number(vm, page) : LIST_SHARED;
+}
+
+static uint32_t *list_head(struct rhz_vm *vm, uint32_t list)
+{
+	return list == LIST_SHARED ? &vm->shared_list : &page_at(vm, list)->own_list;
+}
+
+static void list_put(struct rhz_vm *vm, struct page *page, uint32_t list)
+{
+	uint32_t *head = list_head(vm, list);
+
+	page->list = list;
+	page->list_prev = PAGE_NIL;
+	page->list_next = *head;
+	if (*head)
+		page_at(vm, *head)->list_prev = page_number(vm, page);
+	__atomic_store_n(head, page_number(vm, page), __ATOMIC_RELEASE);
+	vm->stats.mmu_unsync++;
+}
+
+void list_join(struct rhz_vm *vm, struct page *page)
+{
+	list_put(vm, page, list_owner(vm, page));
+}
+
+void list_leave(struct rhz_vm *vm, struct page *page)
+{
+	if (page->list_next)
+		page_at(vm, page->list_next)->list_prev = page->list_prev;
+	if (page->list_prev)
+		page_at(vm, page->list_prev)->list_next = page->list_next;
+	else
+		__atomic_store_n(list_head(vm, page->list), page->list_next, __ATOMIC_RELEASE);
+	page->list = LIST_NONE;
+	vm->stats.mmu_unsync--;
+}
+
+static void list_share(struct rhz_vm *vm, struct page *page)
+{
+	list_leave(vm, page);
+	list_put(vm, page, LIST_SHARED);
+}
+
+static bool is_below(const struct rhz_vm *vm, const struct page *page, const struct page *top)
+{
+	while (page && page != top)
+		page = only_parent(vm, page);
+	return page;
+}
+
+void list_disown(struct rhz_vm *vm, struct page *page)
+{
+	uint32_t owner = list_owner(vm, page);
+	uint32_t next;
+
+	if (owner == LIST_SHARED)
+		return;
+	for (uint32_t i = page_at(vm, owner)->own_list; i; i = next) {
+		struct page *listed = page_at(vm, i);
+
+		next = listed->list_next;
+		if (is_below(vm, listed, page))
+			list_share(vm, listed);
+	}
+}
+
+void list_give_up(struct rhz_vm *vm, struct page *root)
+{
+	while (root->own_list)
+		list_share(vm, page_at(vm, root->own_list));
+}

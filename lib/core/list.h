@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The lists of out-of-sync tables: who is on which. A table whose parent chain leads to one root
+ * is on that root's own list, any other on the VM's shared one. Loading a root empties its own list
+ * and the shared one (shadow/sync.c), so that a load pays for what concerns it and nothing else.
+ */
+#ifndef RHZ_CORE_LIST_H
+#define RHZ_CORE_LIST_H
+
+#include "core/vm.h"
+
+/* The table joins the list that its parent chain says. */
+void list_join(struct rhz_vm *vm, struct page *page);
+void list_leave(struct rhz_vm *vm, struct page *page);
+
+/*
+ * The page, of level 2 or more, gets another parent or loses one: tables below it that are on its
+ * only root's own list go to the shared one.
+ */
+void list_disown(struct rhz_vm *vm, struct page *page);
+
+/* All tables on a root's own list go to the shared one: the root is given up. */
+void list_give_up(struct rhz_vm *vm, struct page *root);
+
+/* The list that the parent chain says: a root's number, or LIST_SHARED. */
+uint32_t list_owner(const struct rhz_vm *vm, const struct page *page);
+
+/* Nothing to sync for this root? Two loads and a test: for the hit path. */
+RHZ_INLINE bool lists_empty(const struct rhz_vm *vm, const struct page *root)
+{
+	return !(__atomic_load_n(&root->own_list, __ATOMIC_RELAXED) |
+	         __atomic_load_n(&vm->shared_list, __ATOMIC_RELAXED));
+}
+
+#endif

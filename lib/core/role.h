@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The role: everything that the entries of a shadow page depend on beside the guest's entries, the
+ * slots and write tracking. Frame and role together are the key of a shadow page, and the whole
+ * key: a page is reused if and only if both match. State ('doomed') is never part of it.
+ */
+#ifndef RHZ_CORE_ROLE_H
+#define RHZ_CORE_ROLE_H
+
+#include <rhizome/guest.h>
+
+#include "format/format.h"
+
+/* Whose format the shadowed table has. */
+enum role_guest {
+	ROLE_DIRECT = 0, /* no guest table: a run of guest-physical memory */
+	ROLE_32,
+	ROLE_PAE,
+	ROLE_4LEVEL,
+	ROLE_5LEVEL,
+};
+
+/* The format of our own table. */
+enum role_host {
+	ROLE_HOST_PAE = 0,
+	ROLE_HOST_LONG,
+	ROLE_HOST_EPT,
+};
+
+union role {
+	uint64_t word;
+	struct {
+		uint64_t level : 3;    /* of our table; 1 maps 4 KiB an entry */
+		uint64_t host : 2;     /* enum role_host */
+		uint64_t guest : 3;    /* enum role_guest */
+		uint64_t rights : 4;   /* RHZ_RIGHT_*: ANDed over the levels above */
+		uint64_t quadrant : 7; /* which part of a guest table: ROLE_32 below; PAE root: CR3[11:5] */
+		uint64_t space : 2;    /* address space */
+		uint64_t nested : 1;   /* the table's addresses are L2's: nested/ */
+		uint64_t wp : 1;       /* CR0.WP */
+		uint64_t nxe : 1;      /* EFER.NXE: bit 63 means something */
+		uint64_t pse : 1;      /* CR4.PSE, where it decides what a large entry is: ROLE_32 */
+		uint64_t smep_nowp : 1;   /* SMEP without WP: promoted leaves do not execute */
+		uint64_t strict_nowp : 1; /* SMAP or PKE without WP: nothing is promoted */
+		uint64_t memory : 3;   /* pieces of a guest large page: its PWT, PCD, PAT */
+		uint64_t key : 4;      /* ... and its protection key */
+		uint64_t unused : 30;
+	};
+};
+
+_Static_assert(sizeof(union role) == 8, "a role is compared as one word");
+
+/* Depth of our tables of a root with this role. */
+RHZ_INLINE bool role_is_pae_root(union role role)
+{
+	return role.host == ROLE_HOST_PAE && role.level == 3;
+}
+
+/* The table's contents come from guest memory, not from registers or from nothing. */
+RHZ_INLINE bool role_has_table(union role role)
+{
+	return role.guest != ROLE_DIRECT && !role_is_pae_root(role);
+}
+
+#endif

@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: MIT */
+/* The direct MMU. */
+#include "direct/map.h"
+
+#include "core/flush.h"
+#include "core/leaf.h"
+
+enum { FAULT_PAGES = RHZ_MAX_LEVELS };
+
+struct page *direct_root(struct rhz_vcpu *vcpu, union role role, bool *built)
+{
+	struct rhz_vm *vm = vcpu->vm;
+	struct page *page = page_find(vm, 0, role);
+
+	*built = false;
+	if (page) {
+		page_touch(vm, page);
+		return page;
+	}
+	if (!pages_reserve(vm, 1))
+		return NULL;
+	if (role_is_pae_root(role) && !spare_below_4g(vm))
+		return NULL;
+	*built = true;
+	return page_make(vm, 0, role);
+}
+
+static unsigned index_of(const struct page *page, uint64_t gfn)
+{
+	return (gfn >> (9 * (page->role.level - 1))) & (role_is_pae_root(page->role) ? 3 : 511);
+}
+
+static struct page *child_get(struct rhz_vm *vm, struct page *page, uint64_t gfn)
+{
+	union role role = page->role;
+	uint32_t run = (uint32_t)(gfn >> (9 * (role.level - 1)));
+	struct page *child;
+
+	role.level--;
+	child = page_find(vm, run, role);
+	return child ? child : page_make(vm, run, role);
+}
+
+/*
+ * The page below entry 'index', got and linked if there is none. A leaf in its way is split: what
+ * it mapped comes back by faults.
+ */
+static struct page *below(struct rhz_vm *vm, struct page *page, unsigned index, uint64_t gfn)
+{
+	uint64_t spte = page->table[index];
+	struct page *child;
+
+	if (spte_is_table(spte, page->role.level))
+		return page_of_hpa(vm, spte & SPTE_FRAME);
+	if (spte) {
+		vm->stats.large_split += spte_is_leaf(spte, page->role.level);
+		entry_clear(vm, page, index);
+	}
+	child = child_get(vm, page, gfn);
+	entry_set_table(vm, page, index, child);
+	return child;
+}
+
+/*
+ * Down to the page whose entry is to be the leaf of this level. Smaller tables that map something
+ * stay: see shadow/fault.c on why.
+ */
+static struct page *descend(struct rhz_vcpu *vcpu, uint64_t gfn, unsigned level, unsigned *index)
+{
+	struct page *page = root_page(vcpu);
+
+	for (;;) {
+		uint64_t spte;
+
+		*index = index_of(page, gfn);
+		spte = page->table[*index];
+		if (page->role.level <= level) {
+			struct page *child;
+
+			if (!spte_is_table(spte, page->role.level))
+				return page;
+			child = page_of_hpa(vcpu->vm, spte & SPTE_FRAME);
+			if (page_next_used(child, 0) == TABLE_ENTRIES) {
+				page_zap(vcpu->vm, child);
+				return page;
+			}
+		}
+		page = below(vcpu->vm, page, *index, gfn);
+	}
+}
+
+static enum rhz_fault_result leaf_set(struct rhz_vcpu *vcpu, struct slot *slot, uint64_t gfn,
+                                      unsigned access, struct page *page, unsigned index,
+                                      struct rhz_fault *fault)
+{
+	struct rhz_vm *vm = vcpu->vm;
+	struct leaf leaf = { .level = page->role.level, .rights = RHZ_RIGHT_ALL };
+	uint64_t now = page->table[index];
+	uint64_t spte;
+
+	leaf.hfn = (gfn & ~((1ull << (9 * (leaf.level - 1))) - 1)) + (uint64_t)slot->to_hfn;
+	if (!leaf_may_write(vm, slot, gfn, leaf.level) ||
+	    (!(access & RHZ_ACCESS_WRITE) && !slot_logged(slot, gfn)))
+		leaf.rights &= ~(unsigned)RHZ_RIGHT_WRITE;
+	if (leaf.level > 1 && option(vm, RHZ_NO_EXEC_LARGE))
+		leaf.rights &= ~(unsigned)RHZ_RIGHT_EXEC;
+	spte = leaf_make(vm, page->role, &leaf);
+	if (spte & SPTE_W)
+		slot_log_dirty(vm, slot, gfn);
+	if (spte_present(now) && spte_hfn(now, leaf.level) == leaf.hfn) {
+		if (!((now ^ spte) & ~(PTE_A | PTE_D | EPT_A | EPT_D))) {
+			vcpu->stats.pf_spurious++;
+			fault->flush = RHZ_FLUSH_ADDRESS;
+			return RHZ_FAULT_RESUME;
+		}
+		entry_change_leaf(vm, page, index, spte);
+	} else {
+		entry_clear(vm, page, index);
+		entry_set_leaf(vm, page, index, spte);
+	}
+	vcpu->stats.pf_fixed++;
+	return RHZ_FAULT_RESUME;
+}
+
+enum rhz_fault_result direct_fault(struct rhz_vcpu *vcpu, rhz_gpa gpa, unsigned access,
+                                   struct rhz_fault *fault)
+{
+	struct rhz_vm *vm = vcpu->vm;
+	uint64_t gfn = gpa.v >> RHZ_PAGE_SHIFT;
+	struct slot *slot = slot_find(vm, vcpu->space, gfn);
+	unsigned level, index, most = vcpu_context(vcpu)->levels > 3 ? 3 : 2;
+	struct page *page;
+
+	fault->gpa = gpa;
+	if (!slot || (slot->read_only && access & RHZ_ACCESS_WRITE)) {
+		fault->read_only = slot;
+		return RHZ_FAULT_MMIO;
+	}
+	if (!pages_reserve(vm, FAULT_PAGES))
+		return RHZ_FAULT_NO_MEMORY;
+	if (access & RHZ_ACCESS_WRITE && frame_is_tracked(vm, slot_frame(slot, gfn)))
+		return RHZ_FAULT_TRACKED;
+	level = leaf_level(vm, slot, gfn, most, access & RHZ_ACCESS_FETCH);
+	page = descend(vcpu, gfn, level, &index);
+	fault->level = (uint8_t)page->role.level;
+	return leaf_set(vcpu, slot, gfn, access, page, index, fault);
+}

@@ -1,0 +1,343 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The root cache: insertion, removal and the rare search, whatever the policy. The layout and the
+ * fast search are in cache.h, what differs by policy in policy.c. What a root is made of is not
+ * known here.
+ */
+#include "root/cache.h"
+
+_Static_assert(RHZ_ROOT_PLACES == 128, "places are two words: one to pack into, one to hand out");
+_Static_assert(RHZ_MAX_CACHED_ROOTS <= 64, "all cached roots must fit one word when packed");
+_Static_assert(RHZ_ROOT_PLACES <= (int)ROOT_PLACE_CURRENT, "places and their marks must differ");
+_Static_assert((int)RHZ_ROOT_ENTRIES < (int)RHZ_ROOT_NO_ENTRY, "an index must fit its byte");
+_Static_assert(RHZ_ROOT_BUCKETS == 128, "bucket_of yields seven bits");
+_Static_assert(sizeof(struct rhz_root_entry) == 64, "an entry is one cache line");
+
+/* By hand: the baseline processor has no POPCNT, and the compiler would call its library. */
+static inline unsigned count_ones(uint64_t x)
+{
+	x -= x >> 1 & 0x5555555555555555u;
+	x = (x & 0x3333333333333333u) + (x >> 2 & 0x3333333333333333u);
+	x = (x + (x >> 4)) & 0x0f0f0f0f0f0f0f0fu;
+	return (unsigned)(x * 0x0101010101010101u >> 56);
+}
+
+/*
+ * Fibonacci hashing: the high bits of the product depend on all bits of the key. A guest that
+ * makes its own tables collide makes its own chains long, by at most RHZ_ROOT_ENTRIES.
+ */
+static inline size_t bucket_of(const struct rhz_root_key *key)
+{
+	return (key->table ^ key->role ^ root_key_owner(key)) * 0x9e3779b97f4a7c15u >> 57;
+}
+
+unsigned rhz_root_cache_place(const struct rhz_root_cache *cache, unsigned n)
+{
+	unsigned in_lower = count_ones(cache->order[0]);
+	unsigned word = n >= in_lower;
+	uint64_t left = cache->order[word];
+
+	for (n -= word ? in_lower : 0; n; n--)
+		left &= left - 1;
+	return word * 64 + (unsigned)__builtin_ctzll(left);
+}
+
+/*
+ * Nothing is left in the lower word, so all move down by 64 places, eight at a time. A place is
+ * less than 128; what has bit 7 set is a mark and stays.
+ */
+static void lower_places(struct rhz_root_cache *cache)
+{
+	_Static_assert(sizeof(cache->place_of) % 8 == 0, "place_of is moved in 64-bit words");
+
+	for (unsigned i = 0; i < sizeof(cache->place_of); i += 8) {
+		uint64_t places;
+
+		__builtin_memcpy(&places, &cache->place_of[i], 8);
+		places &= places >> 1 | 0xbfbfbfbfbfbfbfbfu;
+		__builtin_memcpy(&cache->place_of[i], &places, 8);
+	}
+	__builtin_memcpy(cache->at_place, cache->at_place + 64, 64);
+	cache->order[0] = cache->order[1];
+}
+
+/* Gives all cached roots the places from 0 on, in the same order. */
+static void pack_places(struct rhz_root_cache *cache)
+{
+	unsigned taken = 0;
+
+	for (unsigned word = 0; word < 2; word++) {
+		for (uint64_t left = cache->order[word]; left; left &= left - 1) {
+			size_t place = word * 64 + (unsigned)__builtin_ctzll(left);
+			size_t index = cache->at_place[place];
+
+			cache->at_place[taken] = (uint8_t)index;
+			cache->place_of[index] = (uint8_t)taken++;
+		}
+	}
+	cache->order[0] = taken == 64 ? ~0ull : (1ull << taken) - 1;
+}
+
+/* The upper word is used up: moves all cached roots to the lower one. */
+static void __attribute__((noinline)) renew_places(struct rhz_root_cache *cache)
+{
+	if (cache->order[0])
+		pack_places(cache);
+	else
+		lower_places(cache);
+	cache->order[1] = 0;
+	cache->next_place = 64;
+}
+
+/* How many cached roots are younger: counted above the place in the upper word; in the lower one
+   by those that are not younger, so that one word suffices. */
+static inline unsigned position_of(const struct rhz_root_cache *cache, unsigned place)
+{
+	if (place >= 64)
+		return count_ones(cache->order[1] >> (place & 63) >> 1);
+	return cache->cached - count_ones(cache->order[0] << (~place & 63));
+}
+
+static inline void give_place(struct rhz_root_cache *cache, unsigned place)
+{
+	cache->order[place / 64] ^= 1ull << (place & 63);
+}
+
+/* True if the places must now be renewed: left to the caller, to do last. */
+static inline bool take_place(struct rhz_root_cache *cache, size_t index)
+{
+	size_t place = cache->next_place;
+
+	cache->next_place++;
+	cache->order[1] |= 1ull << (place & 63);
+	cache->at_place[place] = (uint8_t)index;
+	cache->place_of[index] = (uint8_t)place;
+	return place == RHZ_ROOT_PLACES - 1;
+}
+
+static inline bool is_cached(const struct rhz_root_cache *cache, unsigned index)
+{
+	return cache->place_of[index] < RHZ_ROOT_PLACES;
+}
+
+static inline bool is_current(const struct rhz_root_cache *cache, unsigned index)
+{
+	return cache->current[cache->entry[index].key.context] == index;
+}
+
+static void enter_pool(struct rhz_root_cache *cache, unsigned index)
+{
+	cache->cached++;
+	if (take_place(cache, index))
+		renew_places(cache);
+}
+
+static void leave_pool(struct rhz_root_cache *cache, unsigned index)
+{
+	give_place(cache, cache->place_of[index]);
+	cache->place_of[index] = ROOT_PLACE_CURRENT;
+	cache->cached--;
+}
+
+static void free_entry(struct rhz_root_cache *cache, unsigned index)
+{
+	cache->place_of[index] = ROOT_PLACE_FREE;
+	cache->entry[index].next = cache->free_head;
+	cache->free_head = (uint8_t)index;
+}
+
+/* Takes a root that is in no pool out of its bucket. */
+static uint32_t forget(struct rhz_root_cache *cache, unsigned index)
+{
+	uint8_t *link = &cache->bucket[bucket_of(&cache->entry[index].key)];
+
+	while (*link != index)
+		link = &cache->entry[*link].next;
+	*link = cache->entry[index].next;
+	free_entry(cache, index);
+	return cache->entry[index].page;
+}
+
+enum rhz_status rhz_root_cache_init(struct rhz_root_cache *cache, enum rhz_root_policy policy,
+                                    unsigned capacity, uint64_t seed)
+{
+	const struct root_rules *rules;
+
+	if (!cache)
+		return RHZ_ERR_ARGUMENT;
+	if ((unsigned)policy >= RHZ_ROOT_POLICIES)
+		return RHZ_ERR_POLICY;
+	if (capacity > RHZ_MAX_CACHED_ROOTS)
+		return RHZ_ERR_TOO_MANY_ROOTS;
+	rules = &rhz_root_rules[policy];
+	__builtin_memset(cache, 0, sizeof(*cache));
+	cache->random = seed ? seed : 1; /* xorshift stays at 0 for ever */
+	cache->capacity = rules->capacity_is_given ? capacity : rules->fixed_capacity;
+	cache->next_place = 64;
+	cache->policy = policy;
+	cache->plain = rules->finds_current && !rules->pools_current;
+	__builtin_memset(cache->current, RHZ_ROOT_NO_ENTRY, sizeof(cache->current));
+	__builtin_memset(cache->bucket, RHZ_ROOT_NO_ENTRY, sizeof(cache->bucket));
+	cache->free_head = RHZ_ROOT_NO_ENTRY;
+	for (unsigned i = RHZ_ROOT_ENTRIES; i-- > 0;)
+		free_entry(cache, i);
+	return RHZ_OK;
+}
+
+/* The most recently cached root with this key: under 'victim' there may be two. */
+static unsigned search_pool(const struct rhz_root_cache *cache, const struct rhz_root_key *key)
+{
+	unsigned best = RHZ_ROOT_NO_ENTRY;
+	unsigned index = cache->bucket[bucket_of(key)];
+
+	for (; index != RHZ_ROOT_NO_ENTRY; index = cache->entry[index].next) {
+		if (!is_cached(cache, index) || !root_key_same(&cache->entry[index].key, key))
+			continue;
+		if (best == RHZ_ROOT_NO_ENTRY || cache->place_of[index] > cache->place_of[best])
+			best = index;
+	}
+	return best;
+}
+
+/* The search for policies that are not plain, and for a context that has no current root. */
+static enum rhz_root_found __attribute__((noinline))
+find_rare(struct rhz_root_cache *cache, const struct rhz_root_key *key, unsigned *position)
+{
+	unsigned old = cache->current[key->context];
+	unsigned index = search_pool(cache, key);
+
+	if (index == RHZ_ROOT_NO_ENTRY)
+		return RHZ_ROOT_MISSED;
+	if (position)
+		*position = position_of(cache, cache->place_of[index]);
+	leave_pool(cache, index);
+	cache->current[key->context] = (uint8_t)index;
+	if (rhz_root_rules[cache->policy].pools_current) {
+		/* The old current root is in the pool, and stays: had it been pushed out, so would
+		   the found one, which is older. */
+		enter_pool(cache, index);
+		return index == old ? RHZ_ROOT_CURRENT : RHZ_ROOT_CACHED;
+	}
+	if (old != RHZ_ROOT_NO_ENTRY)
+		enter_pool(cache, old);
+	return RHZ_ROOT_CACHED;
+}
+
+/*
+ * With a plain policy a key is held once. So what is found in its bucket, while the current root
+ * is known not to fit, is a cached root; and it stays in its bucket, as does the old current one.
+ */
+enum rhz_root_found rhz_root_cache_find_cached(struct rhz_root_cache *cache,
+                                               const struct rhz_root_key *key, unsigned *position)
+{
+	size_t index = cache->bucket[bucket_of(key)];
+	size_t old;
+	unsigned place;
+
+	for (;; index = cache->entry[index].next) {
+		if (index == RHZ_ROOT_NO_ENTRY)
+			return RHZ_ROOT_MISSED;
+		if (root_key_same(&cache->entry[index].key, key))
+			break;
+	}
+	old = cache->current[key->context];
+	if (__builtin_expect(!cache->plain || old == RHZ_ROOT_NO_ENTRY, 0))
+		return find_rare(cache, key, position);
+	cache->current[key->context] = (uint8_t)index;
+	place = cache->place_of[index];
+	cache->place_of[index] = ROOT_PLACE_CURRENT;
+	if (position)
+		*position = position_of(cache, place);
+	give_place(cache, place);
+	if (__builtin_expect(take_place(cache, old), 0))
+		renew_places(cache);
+	return RHZ_ROOT_CACHED;
+}
+
+enum rhz_root_found rhz_root_cache_find(struct rhz_root_cache *cache,
+                                        const struct rhz_root_key *key, unsigned *position)
+{
+	if (root_cache_current_fits(cache, key))
+		return RHZ_ROOT_CURRENT;
+	return rhz_root_cache_find_cached(cache, key, position);
+}
+
+/* If the pool is full, takes one root out. Returns how many left the cache: one still in use does
+   not. */
+static unsigned make_room(struct rhz_root_cache *cache, uint32_t *evicted)
+{
+	unsigned index;
+
+	if (cache->cached < cache->capacity)
+		return 0;
+	index = cache->at_place[rhz_root_rules[cache->policy].leaves(cache)];
+	leave_pool(cache, index);
+	if (is_current(cache, index))
+		return 0;
+	*evicted = forget(cache, index);
+	return 1;
+}
+
+/* The context's current root, if any, gives up being that. Returns how many roots left. */
+static unsigned retire_current(struct rhz_root_cache *cache, unsigned context, uint32_t *evicted)
+{
+	unsigned index = cache->current[context];
+	unsigned left;
+
+	cache->current[context] = RHZ_ROOT_NO_ENTRY;
+	if (index == RHZ_ROOT_NO_ENTRY || is_cached(cache, index))
+		return 0;
+	if (!cache->capacity || rhz_root_rules[cache->policy].pools_current) {
+		*evicted = forget(cache, index);
+		return 1;
+	}
+	left = make_room(cache, evicted);
+	enter_pool(cache, index);
+	return left;
+}
+
+unsigned rhz_root_cache_insert(struct rhz_root_cache *cache, const struct rhz_root_key *key,
+                               uint32_t page, uint32_t evicted[2])
+{
+	unsigned left = retire_current(cache, key->context, evicted);
+	unsigned index = cache->free_head;
+	struct rhz_root_entry *entry = &cache->entry[index];
+	uint8_t *bucket = &cache->bucket[bucket_of(key)];
+
+	cache->free_head = entry->next;
+	cache->place_of[index] = ROOT_PLACE_CURRENT;
+	cache->current[key->context] = (uint8_t)index;
+	*entry = (struct rhz_root_entry){ .key = *key, .page = page, .next = *bucket };
+	*bucket = (uint8_t)index;
+	if (rhz_root_rules[cache->policy].pools_current && cache->capacity) {
+		left += make_room(cache, evicted + left);
+		enter_pool(cache, index);
+	}
+	return left;
+}
+
+uint32_t rhz_root_cache_remove(struct rhz_root_cache *cache, unsigned index)
+{
+	if (is_cached(cache, index))
+		leave_pool(cache, index);
+	if (is_current(cache, index))
+		cache->current[cache->entry[index].key.context] = RHZ_ROOT_NO_ENTRY;
+	return forget(cache, index);
+}
+
+unsigned rhz_root_cache_oldest(const struct rhz_root_cache *cache)
+{
+	/* Under at-creation a cached root may be in use: at most one for each context is. */
+	for (unsigned n = 0; n < cache->cached; n++) {
+		unsigned index = cache->at_place[rhz_root_cache_place(cache, n)];
+
+		if (!is_current(cache, index))
+			return index;
+	}
+	return RHZ_ROOT_NO_ENTRY;
+}
+
+bool rhz_root_cache_holds(const struct rhz_root_cache *cache, unsigned index)
+{
+	return index < RHZ_ROOT_ENTRIES && cache->place_of[index] != ROOT_PLACE_FREE;
+}

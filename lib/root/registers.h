@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: MIT */
+/* From registers to what a context is: mode, role of its roots, depth of its tables. */
+#ifndef RHZ_ROOT_REGISTERS_H
+#define RHZ_ROOT_REGISTERS_H
+
+#include "root/vcpu.h"
+
+/*
+ * Fills in everything of a context that follows from its registers and the address space.
+ * RHZ_ERR_FEATURE: no processor with the guest's CPUID can hold them.
+ */
+enum rhz_status context_init(struct context *context, const struct rhz_vm *vm, unsigned space,
+                             const struct rhz_regs *regs);
+
+/* Does going from one set of registers to another reload the PDPTEs [SDM3 4.4.1]? */
+bool registers_reload_pdptes(const struct context *from, const struct context *to);
+
+/* Fills vm->mode: what entries mean, for every kind of guest table that this CPUID has. */
+void modes_init(struct rhz_vm *vm);
+
+#endif

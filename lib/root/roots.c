@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: MIT */
+/* A vCPU's roots as shadow pages: adopting, letting go. */
+#include "root/roots.h"
+
+#include "core/flush.h"
+
+static void root_let_go(struct rhz_vcpu *vcpu, uint32_t number)
+{
+	struct page *page = page_at(vcpu->vm, number);
+
+	trace(vcpu->vm, RHZ_EVENT_ROOT_FREED, page->role.level, page->frame, page->role.word);
+	page_release(vcpu->vm, page);
+}
+
+void root_adopt(struct rhz_vcpu *vcpu, const struct rhz_root_key *key, struct page *page)
+{
+	uint32_t evicted[2];
+	unsigned count;
+
+	page_hold(page);
+	count = rhz_root_cache_insert(&vcpu->roots, key, page_number(vcpu->vm, page), evicted);
+	vcpu->roots.entry[vcpu->roots.current[key->context]].lease = (struct rhz_tag_lease){ 0 };
+	vcpu->stats.root_evicted += count;
+	for (unsigned i = 0; i < count; i++)
+		root_let_go(vcpu, evicted[i]);
+}
+
+static void root_remove(struct rhz_vcpu *vcpu, unsigned index)
+{
+	vcpu->stats.root_dropped++;
+	root_let_go(vcpu, rhz_root_cache_remove(&vcpu->roots, index));
+}
+
+static bool is_cached_only(const struct rhz_vcpu *vcpu, unsigned index)
+{
+	for (unsigned i = 0; i < RHZ_CONTEXTS; i++) {
+		if (vcpu->roots.current[i] == index)
+			return false;
+	}
+	return rhz_root_cache_holds(&vcpu->roots, index);
+}
+
+void roots_prune(struct rhz_vcpu *vcpu)
+{
+	struct rhz_vm *vm = vcpu->vm;
+	uint32_t requests;
+
+	if (roots_undisturbed(vcpu))
+		return;
+	requests = __atomic_exchange_n(&vcpu->requests, 0, __ATOMIC_ACQ_REL);
+	vcpu->dooms_seen = vm->dooms;
+	for (unsigned i = 0; i < RHZ_ROOT_ENTRIES; i++) {
+		if (!rhz_root_cache_holds(&vcpu->roots, i))
+			continue;
+		if (page_at(vm, vcpu->roots.entry[i].page)->flags & PAGE_DOOMED ||
+		    (requests & REQUEST_GIVE_UP_ROOTS && is_cached_only(vcpu, i)))
+			root_remove(vcpu, i);
+	}
+}
+
+void roots_drop(struct rhz_vcpu *vcpu)
+{
+	for (unsigned i = 0; i < RHZ_ROOT_ENTRIES; i++) {
+		if (rhz_root_cache_holds(&vcpu->roots, i))
+			root_remove(vcpu, i);
+	}
+}
+
+bool root_is_current(const struct rhz_vm *vm, const struct page *page)
+{
+	uint32_t number = page_number(vm, page);
+
+	for (unsigned i = 0; i < RHZ_MAX_VCPUS; i++) {
+		const struct rhz_vcpu *vcpu = vm->vcpu[i];
+
+		for (unsigned c = 0; vcpu && c < RHZ_CONTEXTS; c++) {
+			unsigned index = vcpu->roots.current[c];
+
+			if (index != RHZ_ROOT_NO_ENTRY && vcpu->roots.entry[index].page == number)
+				return true;
+		}
+	}
+	return false;
+}
+
+bool roots_give_up_one(struct rhz_vm *vm)
+{
+	unsigned oldest;
+
+	for (unsigned i = 0; i < RHZ_MAX_VCPUS; i++) {
+		if (vm->vcpu[i] && vm->vcpu[i] != vm->self)
+			__atomic_fetch_or(&vm->vcpu[i]->requests, REQUEST_GIVE_UP_ROOTS, __ATOMIC_ACQ_REL);
+	}
+	if (!vm->self)
+		return false;
+	oldest = rhz_root_cache_oldest(&vm->self->roots);
+	if (oldest == RHZ_ROOT_NO_ENTRY || !is_cached_only(vm->self, oldest))
+		return false;
+	root_remove(vm->self, oldest);
+	return true;
+}
+
+void roots_stale(struct rhz_vcpu *vcpu)
+{
+	struct context *context = vcpu_context(vcpu);
+
+	for (unsigned i = 0; i < RHZ_ROOT_ENTRIES; i++) {
+		struct rhz_root_entry *entry = &vcpu->roots.entry[i];
+
+		if (rhz_root_cache_holds(&vcpu->roots, i) && entry->key.context == vcpu->current &&
+		    entry->key.guest_asid == context->guest_asid)
+			entry->lease.stamp = 0;
+	}
+}

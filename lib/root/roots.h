@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A vCPU's roots as shadow pages: finding, adopting, letting go, with their references.
+ *
+ * A root is referenced once for each entry of a cache that holds it, current or cached. What it is
+ * built from is not known here.
+ */
+#ifndef RHZ_ROOT_ROOTS_H
+#define RHZ_ROOT_ROOTS_H
+
+#include "root/vcpu.h"
+
+/* The entry of the current context's root; null before the first load and after a drop. */
+RHZ_INLINE struct rhz_root_entry *root_entry(struct rhz_vcpu *vcpu)
+{
+	unsigned index = vcpu->roots.current[vcpu->current];
+
+	return index == RHZ_ROOT_NO_ENTRY ? NULL : &vcpu->roots.entry[index];
+}
+
+/* The current context's root, or null. */
+RHZ_INLINE struct page *root_page(struct rhz_vcpu *vcpu)
+{
+	struct rhz_root_entry *entry = root_entry(vcpu);
+
+	return entry ? page_at(vcpu->vm, entry->page) : NULL;
+}
+
+/* Nothing was asked of the vCPU and no root of anybody's was zapped since it last looked. */
+RHZ_INLINE bool roots_undisturbed(const struct rhz_vcpu *vcpu)
+{
+	return vcpu->dooms_seen == __atomic_load_n(&vcpu->vm->dooms, __ATOMIC_ACQUIRE) &&
+	       !__atomic_load_n(&vcpu->requests, __ATOMIC_ACQUIRE);
+}
+
+/* Looks for the root, makes it current, counts. Takes no lock, allocates nothing. */
+RHZ_INLINE bool root_find(struct rhz_vcpu *vcpu, const struct rhz_root_key *key)
+{
+	unsigned position;
+
+	vcpu->stats.root_switches++;
+	if (__builtin_expect(root_cache_current_fits(&vcpu->roots, key), 1)) {
+		vcpu->stats.root_current_reused++;
+		return true;
+	}
+	switch (rhz_root_cache_find_cached(&vcpu->roots, key, &position)) {
+	case RHZ_ROOT_CURRENT:
+		vcpu->stats.root_current_reused++;
+		return true;
+	case RHZ_ROOT_CACHED:
+		vcpu->stats.root_cached_reused++;
+		vcpu->stats.root_reused_at[position]++;
+		return true;
+	case RHZ_ROOT_MISSED:
+		break;
+	}
+	vcpu->stats.root_missed++;
+	return false;
+}
+
+/* After a miss: the page is the current root from now on. With the lock. */
+void root_adopt(struct rhz_vcpu *vcpu, const struct rhz_root_key *key, struct page *page);
+
+/* Lets go of roots that were zapped, and honours requests. With the lock. */
+void roots_prune(struct rhz_vcpu *vcpu);
+
+/* Lets go of all roots. With the lock. */
+void roots_drop(struct rhz_vcpu *vcpu);
+
+/* Is the page the current root of some context of some vCPU? With the lock. */
+bool root_is_current(const struct rhz_vm *vm, const struct page *page);
+
+/* For vm->give_up_root: the vCPU at hand lets its oldest cached root go; others are asked to. */
+bool roots_give_up_one(struct rhz_vm *vm);
+
+/* All of this context's and guest ASID's tags are flushed before they run again. */
+void roots_stale(struct rhz_vcpu *vcpu);
+
+#endif

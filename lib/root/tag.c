@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: MIT */
+/* Leases of hardware TLB tags. */
+#include "root/tag.h"
+
+void rhz_cpu_init(struct rhz_cpu *cpu, uint32_t id, uint32_t first_tag, uint32_t tags,
+                  bool flush_by_tag)
+{
+	/* out of tags from the start: the first lease flushes all that was there before us */
+	*cpu = (struct rhz_cpu){
+		.id = id,
+		.first_tag = first_tag ? first_tag : 1,
+		.tags = tags,
+		.flush_by_tag = flush_by_tag,
+		.next_tag = (first_tag ? first_tag : 1) + (tags ? tags : 1),
+	};
+}
+
+/*
+ * A processor without tags is one with a single tag of which nobody knows: a switch of roots takes
+ * it from one lease to another, and that flushes.
+ */
+static enum rhz_flush tag_fresh(struct rhz_vcpu *vcpu, struct rhz_cpu *cpu,
+                                struct rhz_tag_lease *lease, uint64_t removals)
+{
+	enum rhz_flush flush = RHZ_FLUSH_NONE;
+	bool single = option(vcpu->vm, RHZ_NO_TAGS);
+
+	if (single || cpu->next_tag == cpu->first_tag + (cpu->tags ? cpu->tags : 1)) {
+		cpu->generation++;
+		cpu->next_tag = cpu->first_tag;
+		flush = RHZ_FLUSH_ALL;
+		vcpu->stats.flush_all++;
+	}
+	*lease = (struct rhz_tag_lease){
+		.generation = cpu->generation,
+		.stamp = removals,
+		.cpu = cpu->id,
+		.tag = cpu->next_tag++,
+	};
+	vcpu->stats.fresh_tags++;
+	return flush;
+}
+
+enum rhz_flush tag_lease(struct rhz_vcpu *vcpu, struct rhz_cpu *cpu, struct rhz_root_entry *entry,
+                         uint32_t *tag)
+{
+	struct rhz_tag_lease *lease = &entry->lease;
+	uint64_t removals = __atomic_load_n(&vcpu->vm->removals, __ATOMIC_ACQUIRE);
+	enum rhz_flush flush = RHZ_FLUSH_NONE;
+	bool ours = lease->cpu == cpu->id && lease->generation == cpu->generation && lease->tag;
+
+	if (__builtin_expect(!ours, 0)) {
+		flush = tag_fresh(vcpu, cpu, lease, removals);
+	} else if (lease->stamp != removals) {
+		if (cpu->flush_by_tag && cpu->tags && !option(vcpu->vm, RHZ_NO_TAGS)) {
+			lease->stamp = removals;
+			flush = RHZ_FLUSH_TAG;
+			vcpu->stats.flush_tag++;
+		} else {
+			/* to flush all would take every other root's translations too */
+			flush = tag_fresh(vcpu, cpu, lease, removals);
+		}
+	}
+	if (flush != RHZ_FLUSH_NONE)
+		vcpu->stats.tlb_flush++;
+	*tag = cpu->tags ? lease->tag : 0;
+	return flush;
+}

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Hardware TLB tags: which one a root runs under on a processor, and what to flush first.
+ *
+ * A tag belongs to (processor and its generation, vCPU, context, guest ASID, root): a lease is part
+ * of the cache entry, which is just that. PCID is not in it: our tables never hold what a load of
+ * their root would have had to drop, and the tag never holds what our tables do not, so two PCIDs
+ * of one table may share it. Its stamp is the VM's removal count that its TLB entries reflect.
+ * Where the processor walks guest tables itself, stamps are also cleared by roots_stale.
+ *
+ * A processor's tags are given out upwards. When they run out, all are flushed and a new
+ * generation begins, so that every lease of an older one is void.
+ */
+#ifndef RHZ_ROOT_TAG_H
+#define RHZ_ROOT_TAG_H
+
+#include "root/vcpu.h"
+
+/* The tag for an entry under this root now, and what must be flushed before. */
+enum rhz_flush tag_lease(struct rhz_vcpu *vcpu, struct rhz_cpu *cpu, struct rhz_root_entry *entry,
+                         uint32_t *tag);
+
+/*
+ * The guest invalidated one address and its entry has changed: the embedder flushes that address
+ * under this tag. 'before': the removal count before that change. If the tag was up to date
+ * then, it is so again.
+ */
+RHZ_INLINE void tag_flushed_address(struct rhz_vm *vm, struct rhz_root_entry *entry,
+                                    uint64_t before)
+{
+	if (entry->lease.stamp == before)
+		entry->lease.stamp = vm->removals;
+}
+
+#endif

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: MIT */
+/* A vCPU's own data: its contexts and its roots. Used by its thread alone, but for 'requests'. */
+#ifndef RHZ_ROOT_VCPU_H
+#define RHZ_ROOT_VCPU_H
+
+#include "core/page.h"
+#include "root/cache.h"
+
+/* What other threads may ask of a vCPU; honoured by its next rhz_vcpu_prepare. */
+enum {
+	REQUEST_GIVE_UP_ROOTS = 1 << 0, /* memory is short: let the cached roots go */
+};
+
+/* One of the vCPU's contexts: registers, what they amount to, and the role of its roots. */
+struct context {
+	struct rhz_regs regs;
+	struct rhz_mode mode;
+	union role role;
+	uint32_t guest_asid;
+	uint8_t levels;     /* of our tables */
+	bool entered;       /* it has registers */
+	bool stale;         /* it was invalidated while another was current: sync at the next switch */
+	/* A CR3 load is nothing but another table address: paging is on, and no PDPTE registers */
+	bool quick;
+	uint64_t cr3_mask;  /* the bits that address the top table */
+	uint64_t cr3_reserved;
+};
+
+struct rhz_vcpu {
+	struct rhz_vm *vm;
+	uint32_t id;
+	uint32_t requests;      /* atomic: REQUEST_* */
+	uint64_t dooms_seen;    /* vm->dooms when the roots were last looked through */
+	unsigned current;       /* enum rhz_context */
+	unsigned space;         /* address space */
+	uint64_t last_spurious; /* address of the last fault, plus 1, if nothing was wrong with it */
+	struct context context[RHZ_CONTEXTS];
+	struct rhz_root_cache roots;
+	struct rhz_vcpu_stats stats;
+};
+
+RHZ_INLINE struct context *vcpu_context(struct rhz_vcpu *vcpu)
+{
+	return &vcpu->context[vcpu->current];
+}
+
+#endif

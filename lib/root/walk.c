@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: MIT */
+/* The guest walk with the slots as its table reader, inlined into one function per format. */
+#include "root/walk.h"
+
+#include "core/frame.h"
+#include "guest/walk.h"
+
+RHZ_INLINE bool slot_read(void *ctx, rhz_gpa at, unsigned bytes, uint64_t *value)
+{
+	struct rhz_vcpu *vcpu = ctx;
+	struct slot *slot = slot_find(vcpu->vm, vcpu->space, at.v >> RHZ_PAGE_SHIFT);
+	const void *from;
+
+	if (__builtin_expect(!slot, 0)) {
+		*value = 0;
+		return true;
+	}
+	from = slot->at + (at.v - (slot->gfn << RHZ_PAGE_SHIFT));
+	*value = bytes == 8 ? __atomic_load_n((const uint64_t *)from, __ATOMIC_RELAXED) :
+	                      __atomic_load_n((const uint32_t *)from, __ATOMIC_RELAXED);
+	return true;
+}
+
+static bool slot_swap(void *ctx, rhz_gpa at, unsigned bytes, uint64_t old, uint64_t new)
+{
+	struct rhz_vcpu *vcpu = ctx;
+	uint64_t gfn = at.v >> RHZ_PAGE_SHIFT;
+	struct slot *slot = slot_find(vcpu->vm, vcpu->space, gfn);
+	uint32_t old32 = (uint32_t)old;
+	bool done;
+	void *to;
+
+	if (!slot || slot->read_only)
+		return true;
+	to = slot->at + (at.v - (slot->gfn << RHZ_PAGE_SHIFT));
+	if (bytes == 8)
+		done = __atomic_compare_exchange_n((uint64_t *)to, &old, new, false,
+		                                   __ATOMIC_SEQ_CST, __ATOMIC_RELAXED);
+	else
+		done = __atomic_compare_exchange_n((uint32_t *)to, &old32, (uint32_t)new, false,
+		                                   __ATOMIC_SEQ_CST, __ATOMIC_RELAXED);
+	if (done)
+		slot_log_dirty(vcpu->vm, slot, gfn);
+	return done;
+}
+
+#define WALK_INSTANCE(name)                                                                       \
+	static __attribute__((noinline)) enum rhz_walk_outcome slot_walk_##name(                   \
+		struct rhz_vcpu *vcpu, const struct context *context, rhz_gva gva,                  \
+		unsigned access, struct rhz_walk *walk)                                            \
+	{                                                                                          \
+		return walk_tables(&format_##name, &context->mode, &context->regs, gva, access,    \
+		                   slot_read, vcpu, walk);                                         \
+	}
+
+WALK_INSTANCE(32)
+WALK_INSTANCE(pae)
+WALK_INSTANCE(4level)
+WALK_INSTANCE(5level)
+
+static enum rhz_walk_outcome no_walk(rhz_gva gva, struct rhz_walk *walk)
+{
+	*walk = (struct rhz_walk){
+		.outcome = RHZ_WALK_OK,
+		.level = 1,
+		.top = 1,
+		.rights = RHZ_RIGHT_ALL,
+		.page_shift = RHZ_PAGE_SHIFT,
+		.gpa = { gva.v & UINT32_MAX },
+	};
+	return RHZ_WALK_OK;
+}
+
+enum rhz_walk_outcome vcpu_walk(struct rhz_vcpu *vcpu, rhz_gva gva, unsigned access,
+                                struct rhz_walk *walk)
+{
+	const struct context *context = vcpu_context(vcpu);
+
+	switch (context->mode.paging) {
+	case RHZ_PAGING_NONE:
+		return no_walk(gva, walk);
+	case RHZ_PAGING_32:
+		return slot_walk_32(vcpu, context, gva, access, walk);
+	case RHZ_PAGING_PAE:
+		return slot_walk_pae(vcpu, context, gva, access, walk);
+	case RHZ_PAGING_4LEVEL:
+		return slot_walk_4level(vcpu, context, gva, access, walk);
+	case RHZ_PAGING_5LEVEL:
+		break;
+	}
+	return slot_walk_5level(vcpu, context, gva, access, walk);
+}
+
+enum rhz_ad_result vcpu_set_ad(struct rhz_vcpu *vcpu, unsigned access, struct rhz_walk *walk)
+{
+	const struct context *context = vcpu_context(vcpu);
+
+	if (context->mode.paging == RHZ_PAGING_NONE)
+		return RHZ_AD_UNCHANGED;
+	return rhz_guest_set_ad(&context->mode, walk, access, slot_swap, vcpu);
+}
+
+uint64_t vcpu_read_entry(struct rhz_vcpu *vcpu, rhz_gpa at, unsigned bytes)
+{
+	uint64_t value;
+
+	slot_read(vcpu, at, bytes, &value);
+	return value;
+}

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: MIT */
+/* The guest's own tables, walked through the VM's slots. With the lock. */
+#ifndef RHZ_ROOT_WALK_H
+#define RHZ_ROOT_WALK_H
+
+#include "root/vcpu.h"
+
+/*
+ * Translates in the current context; paging off: the address as it is, with all rights. A table
+ * outside every slot reads as zero, so that its entries are not present.
+ */
+enum rhz_walk_outcome vcpu_walk(struct rhz_vcpu *vcpu, rhz_gva gva, unsigned access,
+                                struct rhz_walk *walk);
+
+/* Sets A and D after a walk that came through. In a read-only slot nothing can be set, and is not. */
+enum rhz_ad_result vcpu_set_ad(struct rhz_vcpu *vcpu, unsigned access, struct rhz_walk *walk);
+
+/* Reads one entry of a guest table, for PDPTEs and for looking again. */
+uint64_t vcpu_read_entry(struct rhz_vcpu *vcpu, rhz_gpa at, unsigned bytes);
+
+#endif

@@ -1,0 +1,379 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A fault under shadow tables, in three steps:
+ *
+ *   reserve   pages and nodes for the worst case; may reclaim, may fail, and nothing has happened
+ *   decide    walk the guest's tables: reflect, MMIO, emulate, or which leaf is wanted
+ *   commit    set A and D, get the tables, link them, set the leaf; cannot fail
+ *
+ *   guest   CR3 -> table -> table -> table -> page        walk.entry[4] [3] [2] [1]
+ *                    |        |        |
+ *   ours   root -> page ---> page ---> page ---> frame    by frame of the guest's table, and role
+ */
+#include "shadow/fault.h"
+
+#include "core/flush.h"
+#include "root/walk.h"
+#include "shadow/prefetch.h"
+#include "shadow/sync.h"
+#include "shadow/tree.h"
+
+struct try {
+	struct rhz_vcpu *vcpu;
+	struct rhz_vm *vm;
+	uint64_t addr;
+	unsigned access;
+	struct rhz_walk walk;
+	struct slot *slot;
+	uint64_t gfn;
+	unsigned rights;  /* of the leaf: gpte_leaf_rights', or promoted */
+	bool dirty;       /* D of the guest's leaf */
+	bool made;        /* a table was made: the guest's entries are to be read again */
+};
+
+/* How much of a path a fault needs at most: a page for every level below the root. */
+enum { FAULT_PAGES = RHZ_MAX_LEVELS };
+
+static unsigned access_of(uint32_t error_code, unsigned access)
+{
+	access &= RHZ_ACCESS_AC | RHZ_ACCESS_IMPLICIT;
+	access |= error_code & RHZ_PF_W ? RHZ_ACCESS_WRITE : 0u;
+	access |= error_code & RHZ_PF_U ? RHZ_ACCESS_USER : 0u;
+	access |= error_code & RHZ_PF_I ? RHZ_ACCESS_FETCH : 0u;
+	return access;
+}
+
+/* ---- MMIO ---- */
+
+/* Rights as simple as this need no second look at modes and keys. */
+static bool mmio_allows(const struct context *context, uint64_t spte, unsigned access)
+{
+	unsigned rights = (unsigned)(spte >> MMIO_RIGHTS_SHIFT) & RHZ_RIGHT_ALL;
+	bool user = access & RHZ_ACCESS_USER;
+
+	if (context->mode.pke || context->mode.pks || access & RHZ_ACCESS_FETCH)
+		return false;
+	if (user != !!(rights & RHZ_RIGHT_USER))
+		return false;
+	return !(access & RHZ_ACCESS_WRITE) || rights & RHZ_RIGHT_WRITE;
+}
+
+/* An MMIO entry answers without a guest walk, as a TLB entry would. */
+static bool mmio_cached(struct rhz_vcpu *vcpu, rhz_gva gva, unsigned access, rhz_gpa *gpa)
+{
+	struct rhz_vm *vm = vcpu->vm;
+	unsigned index = 0;
+	struct page *page;
+	uint64_t spte;
+
+	if (!vm->stats.mmio_entries)
+		return false;
+	page = tree_find(vcpu, gva.v, &index);
+	if (!page)
+		return false;
+	spte = page->table[index];
+	if (!spte_is_mmio(spte))
+		return false;
+	if (spte >> MMIO_GENERATION_SHIFT != (vm->generation & MMIO_GENERATION_MASK)) {
+		entry_clear(vm, page, index);
+		return false;
+	}
+	gpa->v = (spte & SPTE_FRAME) | (gva.v & (RHZ_PAGE_SIZE - 1));
+	return mmio_allows(vcpu_context(vcpu), spte, access);
+}
+
+/* ---- the guest entry behind a level of ours ---- */
+
+static void try_gpte(const struct try *try, const struct page *page, unsigned index,
+                     struct gpte *gpte)
+{
+	gpte_decode(try->vm, page, index, try->walk.entry[page->role.level], gpte);
+}
+
+/* What was walked still stands in the guest's tables, which are tracked or listed by now. */
+static bool walk_still_true(const struct try *try)
+{
+	unsigned bytes = vcpu_context(try->vcpu)->mode.format->entry_bytes;
+	unsigned top = try->walk.top;
+
+	/* PDPTE registers do not change under us */
+	if (vcpu_context(try->vcpu)->mode.paging == RHZ_PAGING_PAE)
+		top = 2;
+	for (unsigned level = try->walk.level; level <= top; level++) {
+		if (vcpu_read_entry(try->vcpu, try->walk.table[level], bytes) !=
+		    try->walk.entry[level])
+			return false;
+	}
+	return true;
+}
+
+/* ---- the descent ---- */
+
+static struct page *descend_one(struct try *try, struct page *page, unsigned index,
+                                const struct child *child)
+{
+	struct page *below = tree_below(try->vcpu, page, index, child);
+
+	if (__builtin_expect(!below, 0)) {
+		below = tree_get(try->vcpu, *child, &try->made);
+		tree_link(try->vcpu, page, index, below);
+	}
+	below->writes = 0;
+	return below;
+}
+
+/* What is to stand below entry 'index'; false: no table is there after all. */
+static bool child_wanted(const struct try *try, const struct page *page, unsigned index,
+                         struct child *child)
+{
+	struct gpte gpte;
+
+	if (page->role.guest == ROLE_DIRECT) {
+		gpte = (struct gpte){ .gfn = try->gfn, .memory = page->role.memory,
+			              .key = page->role.key };
+		*child = child_of_piece(page, &gpte, page->role.rights);
+		return true;
+	}
+	if (role_is_pae_root(page->role))
+		return child_of_pae_root(try->vm, page, index, child);
+	try_gpte(try, page, index, &gpte);
+	if (gpte.leaf) {
+		gpte.gfn = try->gfn;
+		*child = child_of_piece(page, &gpte, try->rights);
+		return true;
+	}
+	*child = child_of_table(try->vm, page, index, &gpte);
+	return child->frame != FRAME_NONE;
+}
+
+/*
+ * Goes down from the root to the page whose entry is to be the leaf, getting and linking what is
+ * missing. A smaller table that is there and in use stays, so that two accesses of one instruction
+ * cannot take each other's leaf away for ever.
+ */
+static struct page *descend(struct try *try, unsigned level, unsigned *index)
+{
+	struct page *page = root_page(try->vcpu);
+
+	for (;;) {
+		struct child child;
+
+		*index = tree_index(page->role.level, try->addr);
+		if (role_is_pae_root(page->role))
+			*index &= 3;
+		if (page->role.level <= level) {
+			if (!spte_is_table(page->table[*index], page->role.level))
+				return page;
+		}
+		if (!child_wanted(try, page, *index, &child))
+			return NULL;
+		if (page->role.level <= level) {
+			struct page *below = page_of_hpa(try->vm, page->table[*index] & SPTE_FRAME);
+
+			if (below->frame != child.frame || below->role.word != child.role.word ||
+			    page_next_used(below, 0) == TABLE_ENTRIES) {
+				entry_clear(try->vm, page, *index);
+				return page;
+			}
+		}
+		page = descend_one(try, page, *index, &child);
+	}
+}
+
+/* ---- the leaf ---- */
+
+static struct leaf leaf_wanted(const struct try *try, const struct page *page)
+{
+	uint64_t guest = try->walk.entry[try->walk.level];
+	unsigned pat = guest & (try->walk.level == 1 ? PTE_PAT_4K : PTE_PAT_LARGE) ? MEMORY_PAT : 0;
+	struct leaf leaf = {
+		.level = page->role.level,
+		.rights = try->rights,
+		.memory = (unsigned)(guest & (PTE_PWT | PTE_PCD)) >> 3 | pat,
+		.key = try->walk.key,
+	};
+	uint64_t gfn = try->gfn & ~((1ull << (9 * (leaf.level - 1))) - 1);
+	bool write = try->access & RHZ_ACCESS_WRITE;
+
+	leaf.hfn = gfn + (uint64_t)try->slot->to_hfn;
+	if (!leaf_may_write(try->vm, try->slot, try->gfn, leaf.level) ||
+	    (!write && !slot_logged(try->slot, try->gfn)))
+		leaf.rights &= ~(unsigned)RHZ_RIGHT_WRITE;
+	return leaf;
+}
+
+static enum rhz_fault_result leaf_set(struct try *try, struct page *page, unsigned index,
+                                      struct rhz_fault *fault)
+{
+	struct leaf leaf = leaf_wanted(try, page);
+	uint64_t now = page->table[index];
+	uint64_t spte = leaf_make(try->vm, page->role, &leaf);
+
+	if (spte & SPTE_W)
+		slot_log_dirty(try->vm, try->slot, try->gfn);
+	if (spte_present(now) && spte_hfn(now, leaf.level) == leaf.hfn) {
+		if (!((now ^ spte) & ~(PTE_A | PTE_D))) {
+			/* good already: the processor has a stale translation */
+			try->vcpu->stats.pf_spurious++;
+			fault->flush = RHZ_FLUSH_ADDRESS;
+			return RHZ_FAULT_RESUME;
+		}
+		entry_change_leaf(try->vm, page, index, spte);
+	} else {
+		entry_clear(try->vm, page, index);
+		entry_set_leaf(try->vm, page, index, spte);
+	}
+	try->vcpu->stats.pf_fixed++;
+	if (leaf.level == 1 && !option(try->vm, RHZ_NO_PREFETCH) &&
+	    page->role.guest != ROLE_DIRECT)
+		try->vcpu->stats.prefetched += prefetch_around(try->vm, page, index);
+	return RHZ_FAULT_RESUME;
+}
+
+/* ---- the parts of a fault ---- */
+
+static void try_rights(struct try *try)
+{
+	unsigned leaf = try->walk.level;
+	union role role = root_page(try->vcpu)->role;
+
+	/* the root's role allows all and knows the modes: so these are the whole path's rights */
+	try->dirty = try->walk.entry[leaf] & PTE_D;
+	try->rights = gpte_leaf_rights(role, try->walk.rights, try->dirty);
+	if ((try->access & (RHZ_ACCESS_WRITE | RHZ_ACCESS_USER)) == RHZ_ACCESS_WRITE) {
+		unsigned promoted = gpte_promoted_rights(role, try->rights, try->dirty);
+
+		if (promoted)
+			try->rights = promoted;
+	}
+}
+
+static enum rhz_fault_result try_mmio(struct try *try, struct rhz_fault *fault)
+{
+	struct rhz_vm *vm = try->vm;
+	struct page *page;
+	unsigned index;
+
+	fault->gpa = try->walk.gpa;
+	fault->read_only = try->slot;
+	if (try->slot || try->walk.level > 1 || option(vm, RHZ_NO_MMIO_CACHE))
+		return RHZ_FAULT_MMIO;
+	page = descend(try, 1, &index);
+	if (!page || (try->made && !walk_still_true(try)))
+		return RHZ_FAULT_MMIO;
+	/* present to MMIO drops the old entry first */
+	entry_clear(vm, page, index);
+	entry_set_mmio(vm, page, index, try->gfn, try->rights, try->walk.key);
+	try->vcpu->stats.pf_mmio_spte_created++;
+	return RHZ_FAULT_MMIO;
+}
+
+/* A write that no mapping can let through in the way that the guest's registers ask for. */
+static bool needs_emulation(const struct try *try)
+{
+	return try->access & RHZ_ACCESS_WRITE && !(try->rights & RHZ_RIGHT_WRITE);
+}
+
+static enum rhz_fault_result try_map(struct try *try, struct rhz_fault *fault)
+{
+	uint32_t frame = slot_frame(try->slot, try->gfn);
+	unsigned index, level;
+	struct page *page;
+
+	fault->gpa = try->walk.gpa;
+	if (try->access & RHZ_ACCESS_WRITE && frame_is_tracked(try->vm, frame) &&
+	    write_to_tracked(try->vcpu, frame) == WRITE_EMULATE)
+		return RHZ_FAULT_TRACKED;
+	level = leaf_level(try->vm, try->slot, try->gfn, (try->walk.page_shift - 3u) / 9,
+	                   try->rights & RHZ_RIGHT_EXEC);
+	page = descend(try, level, &index);
+	if (!page)
+		return RHZ_FAULT_RETRY;
+	/* a table made just now may have been written between our walk and its tracking */
+	if (try->made && !walk_still_true(try))
+		return RHZ_FAULT_RETRY;
+	return leaf_set(try, page, index, fault);
+}
+
+static enum rhz_fault_result reflect(struct try *try, struct rhz_fault *fault)
+{
+	fault->vector = try->walk.outcome == RHZ_WALK_NON_CANONICAL ? 13 : 14;
+	fault->error_code = fault->vector == 14 ? try->walk.error_code : 0;
+	try->vcpu->stats.pf_guest++;
+	return RHZ_FAULT_REFLECT;
+}
+
+/*
+ * [SDM3 4.6.1]: with AC = 1 only implicit accesses fault by SMAP, and no error code tells them
+ * apart. A stale translation may be the reason too, so it is one only if the same fault comes
+ * again at once.
+ */
+static bool was_implicit(const struct try *try, uint32_t error_code, bool spurious)
+{
+	struct rhz_vcpu *vcpu = try->vcpu;
+	uint64_t last = vcpu->last_spurious;
+
+	vcpu->last_spurious = spurious ? try->addr + 1 : 0;
+	return spurious && last == try->addr + 1 && vcpu_context(vcpu)->mode.smap &&
+	       error_code & RHZ_PF_P && try->access & RHZ_ACCESS_AC &&
+	       !(try->access & RHZ_ACCESS_USER) && try->rights & RHZ_RIGHT_USER;
+}
+
+static enum rhz_fault_result try_fault(struct try *try, uint32_t error_code,
+                                       struct rhz_fault *fault)
+{
+	struct rhz_vcpu *vcpu = try->vcpu;
+	enum rhz_fault_result result;
+
+	if (vcpu_walk(vcpu, (rhz_gva){ try->addr }, try->access, &try->walk) != RHZ_WALK_OK)
+		return reflect(try, fault);
+	if (vcpu_set_ad(vcpu, try->access, &try->walk) == RHZ_AD_RETRY)
+		return RHZ_FAULT_RETRY;
+	fault->level = try->walk.level;
+	try->gfn = try->walk.gpa.v >> RHZ_PAGE_SHIFT;
+	try->slot = slot_find(try->vm, vcpu->space, try->gfn);
+	try_rights(try);
+	if (!try->slot || (try->slot->read_only && try->access & RHZ_ACCESS_WRITE))
+		return try_mmio(try, fault);
+	if (needs_emulation(try)) {
+		fault->gpa = try->walk.gpa;
+		return RHZ_FAULT_TRACKED;
+	}
+	result = try_map(try, fault);
+	if (__builtin_expect(was_implicit(try, error_code, fault->flush != RHZ_FLUSH_NONE), 0)) {
+		try->access |= RHZ_ACCESS_IMPLICIT;
+		if (vcpu_walk(vcpu, (rhz_gva){ try->addr }, try->access, &try->walk) != RHZ_WALK_OK)
+			return reflect(try, fault);
+	}
+	return result;
+}
+
+enum rhz_fault_result shadow_fault(struct rhz_vcpu *vcpu, rhz_gva gva, uint32_t error_code,
+                                   unsigned access, struct rhz_fault *fault)
+{
+	struct try try = {
+		.vcpu = vcpu,
+		.vm = vcpu->vm,
+		.addr = gva.v,
+		.access = access_of(error_code, access),
+	};
+
+	if (!(error_code & RHZ_PF_P) && mmio_cached(vcpu, gva, try.access, &fault->gpa)) {
+		vcpu->stats.pf_mmio_cached++;
+		return RHZ_FAULT_MMIO;
+	}
+	if (!pages_reserve(vcpu->vm, FAULT_PAGES))
+		return RHZ_FAULT_NO_MEMORY;
+	return try_fault(&try, error_code, fault);
+}
+
+bool shadow_invalidate(struct rhz_vcpu *vcpu, rhz_gva gva)
+{
+	unsigned index = 0;
+	struct page *page = tree_find(vcpu, gva.v, &index);
+
+	/* only leaf tables on a list can be out of date; the table stays there */
+	if (!page || page->list == LIST_NONE || !page->table[index])
+		return false;
+	return sync_entry(vcpu->vm, page, index);
+}

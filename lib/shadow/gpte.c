@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: MIT */
+/* Judging one guest entry. */
+#include "shadow/gpte.h"
+
+RHZ_INLINE unsigned entry_rights(uint64_t value)
+{
+	return RHZ_RIGHT_READ | (value & PTE_W ? RHZ_RIGHT_WRITE : 0u) |
+	       (value & PTE_U ? RHZ_RIGHT_USER : 0u) | (value & PTE_NX ? 0u : RHZ_RIGHT_EXEC);
+}
+
+RHZ_INLINE unsigned entry_memory(uint64_t value, unsigned level)
+{
+	uint64_t pat = level == 1 ? PTE_PAT_4K : PTE_PAT_LARGE;
+
+	return (unsigned)((value & (PTE_PWT | PTE_PCD)) >> 3) | (value & pat ? MEMORY_PAT : 0u);
+}
+
+void gpte_decode(const struct rhz_vm *vm, const struct page *page, unsigned index, uint64_t value,
+                 struct gpte *gpte)
+{
+	union role role = page->role;
+	const struct rhz_mode *mode = page_mode(vm, role);
+	unsigned level = role.level;
+
+	gpte->leaf = level == 1 || (value & PTE_PS && mode->pse &&
+	                            format_may_be_leaf(mode->format, level));
+	gpte->usable = (value & (PTE_P | PTE_A)) == (PTE_P | PTE_A) &&
+	               !(value & mode->reserved[level][gpte->leaf]);
+	gpte->dirty = value & PTE_D;
+	gpte->rights = entry_rights(value);
+	gpte->memory = gpte->leaf ? entry_memory(value, level) : 0;
+	gpte->key = role.host == ROLE_HOST_LONG ? (value & PTE_KEY) >> PTE_KEY_SHIFT : 0;
+	if (!gpte->leaf) {
+		gpte->gfn = (value & mode->format->frame) >> RHZ_PAGE_SHIFT;
+		return;
+	}
+	gpte->gfn = format_leaf_frame(mode->format, level, value) >> RHZ_PAGE_SHIFT;
+	/* one entry of 4 MiB stands behind two of ours of 2 MiB */
+	if (role.guest == ROLE_32 && level == 2)
+		gpte->gfn += (index & 1) * 512;
+}
+
+struct child child_of_table(struct rhz_vm *vm, const struct page *page, unsigned index,
+                            const struct gpte *gpte)
+{
+	struct child child = { frame_of_gfn(vm, page->role.space, gpte->gfn), page->role };
+
+	child.role.level--;
+	child.role.rights &= gpte->rights;
+	child.role.quadrant = page->role.guest == ROLE_32 ? index & 1 : 0;
+	return child;
+}
+
+struct child child_of_piece(const struct page *page, const struct gpte *gpte, unsigned rights)
+{
+	unsigned level = page->role.level - 1;
+	struct child child = { (uint32_t)(gpte->gfn >> (9 * level)), { 0 } };
+
+	child.role.level = level;
+	child.role.host = page->role.host;
+	child.role.guest = ROLE_DIRECT;
+	child.role.rights = rights;
+	child.role.space = page->role.space;
+	child.role.nested = page->role.nested;
+	child.role.memory = gpte->memory;
+	child.role.key = gpte->key;
+	return child;
+}
+
+bool child_of_pae_root(struct rhz_vm *vm, const struct page *root, unsigned index,
+                       struct child *child)
+{
+	*child = (struct child){ root->frame, root->role };
+	child->role.level = 2;
+	child->role.quadrant = 0;
+	if (root->role.guest == ROLE_32) {
+		child->role.quadrant = index;
+		return root->frame != FRAME_NONE;
+	}
+	uint64_t pdpte = gpte_read(vm, root, index);
+
+	child->frame = frame_of_gfn(vm, root->role.space, (pdpte & PTE_FRAME) >> RHZ_PAGE_SHIFT);
+	return pdpte & PTE_P && child->frame != FRAME_NONE;
+}
