@@ -78,7 +78,8 @@ enum {
 
 /* All fields are root/cache.c's; the struct is public so that its owner can place it. */
 struct rhz_root_cache {
-	uint64_t order[RHZ_ROOT_PLACES / 64]; /* bit set: place taken; higher places are newer */
+	uint64_t gone[RHZ_ROOT_PLACES / 64];       /* bit set: the place was given up */
+	uint64_t gone_above[RHZ_ROOT_PLACES / 64]; /* byte n: bits of gone above its byte n */
 	uint64_t random;
 	uint32_t capacity; /* of the pool, the policy applied */
 	uint32_t cached;   /* entries in the pool now */
@@ -88,7 +89,7 @@ struct rhz_root_cache {
 	uint8_t current[RHZ_CONTEXTS];
 	uint8_t free_head;
 	uint8_t bucket[RHZ_ROOT_BUCKETS];
-	uint8_t at_place[RHZ_ROOT_PLACES];  /* which entry holds a place, if its bit is set */
+	uint8_t at_place[RHZ_ROOT_PLACES];  /* which entry holds a place that is not gone */
 	uint8_t place_of[RHZ_ROOT_ENTRIES + 4]; /* which place an entry holds, or what it is
 	                                           instead; whole 64-bit words */
 	struct rhz_root_entry entry[RHZ_ROOT_ENTRIES];

@@ -60,7 +60,7 @@ enum rhz_fault_result rhz_vcpu_page_fault(struct rhz_vcpu *vcpu, rhz_gva gva, ui
 	enum rhz_fault_result result;
 
 	*fault = (struct rhz_fault){ 0 };
-	vm_lock(vcpu->vm, vcpu);
+	vcpu_lock(vcpu);
 	vcpu->stats.pf_taken++;
 	if (root_is_gone(vcpu)) {
 		result = RHZ_FAULT_RETRY;
@@ -81,7 +81,7 @@ enum rhz_fault_result rhz_vcpu_nested_fault(struct rhz_vcpu *vcpu, rhz_gpa gpa, 
 	enum rhz_fault_result result = RHZ_FAULT_RETRY;
 
 	*fault = (struct rhz_fault){ 0 };
-	vm_lock(vcpu->vm, vcpu);
+	vcpu_lock(vcpu);
 	vcpu->stats.pf_taken++;
 	if (!root_is_gone(vcpu))
 		result = direct_fault_tracked(vcpu, gpa, access, fault);
@@ -115,7 +115,7 @@ enum rhz_flush rhz_vcpu_invlpg(struct rhz_vcpu *vcpu, rhz_gva gva)
 		return RHZ_FLUSH_ADDRESS;
 	if (!__atomic_load_n(&vcpu->vm->stats.mmu_unsync, __ATOMIC_ACQUIRE))
 		return RHZ_FLUSH_NONE;
-	vm_lock(vcpu->vm, vcpu);
+	vcpu_lock(vcpu);
 	flush = root_is_gone(vcpu) ? RHZ_FLUSH_NONE : invalidate_address(vcpu, gva);
 	vm_unlock(vcpu->vm);
 	return flush;
@@ -134,7 +134,7 @@ static void invalidate_all(struct rhz_vcpu *vcpu)
 
 void rhz_vcpu_flush_guest(struct rhz_vcpu *vcpu)
 {
-	vm_lock(vcpu->vm, vcpu);
+	vcpu_lock(vcpu);
 	invalidate_all(vcpu);
 	for (unsigned i = 0; i < RHZ_CONTEXTS; i++)
 		vcpu->context[i].stale |= i != vcpu->current;
@@ -147,11 +147,11 @@ static bool invpcid_faults(const struct rhz_vcpu *vcpu, uint64_t type, uint64_t 
 	const struct context *context = &vcpu->context[vcpu->current];
 	unsigned bits = context->mode.va_bits;
 
-	if (type > RHZ_INVPCID_ALL)
+	if (type > RHZ_INVPCID_ALL || pcid >> 12)
 		return true;
 	if (type > RHZ_INVPCID_SINGLE)
 		return false;
-	if (pcid >> 12 || (!context->mode.pcide && pcid))
+	if (!context->mode.pcide && pcid)
 		return true;
 	return type == RHZ_INVPCID_ADDRESS && bits > 32 &&
 	       (uint64_t)((int64_t)(gva.v << (64 - bits)) >> (64 - bits)) != gva.v;
@@ -173,7 +173,7 @@ enum rhz_load_result rhz_vcpu_invpcid(struct rhz_vcpu *vcpu, uint64_t type, uint
 		*flush = rhz_vcpu_invlpg(vcpu, gva);
 		return RHZ_LOAD_OK;
 	}
-	vm_lock(vcpu->vm, vcpu);
+	vcpu_lock(vcpu);
 	invalidate_all(vcpu);
 	vm_unlock(vcpu->vm);
 	return RHZ_LOAD_OK;
@@ -184,7 +184,7 @@ enum rhz_walk_outcome rhz_vcpu_translate(struct rhz_vcpu *vcpu, rhz_gva gva, uns
 {
 	enum rhz_walk_outcome outcome;
 
-	vm_lock(vcpu->vm, vcpu);
+	vcpu_lock(vcpu);
 	outcome = vcpu_walk(vcpu, gva, access, walk);
 	vm_unlock(vcpu->vm);
 	return outcome;

@@ -236,7 +236,7 @@ unsigned rhz_vm_audit(struct rhz_vm *vm, struct rhz_audit *out)
 	struct audit audit = { .vm = vm, .out = out };
 
 	*out = (struct rhz_audit){ 0 };
-	vm_lock(vm, NULL);
+	vm_lock(vm);
 	audit_all(&audit);
 	vm_unlock(vm);
 	return out->invariant;

@@ -6,18 +6,6 @@
 #include "core/rmap.h"
 #include "shadow/gpte.h"
 
-/* Any slot of the address space that shows this frame without write access? */
-static bool frame_read_only(const struct rhz_vm *vm, uint32_t frame)
-{
-	for (unsigned i = 0; i < RHZ_MAX_SLOTS; i++) {
-		const struct slot *slot = &vm->slot[i];
-
-		if (slot->used && slot->read_only && frame - slot->first < slot->pages)
-			return true;
-	}
-	return false;
-}
-
 /* What the leaf maps and may do, from the leaf's own bits. */
 static unsigned leaf_rights(const struct page *page, uint64_t spte)
 {
@@ -111,12 +99,11 @@ static bool shadow_leaf(struct audit *audit, struct page *page, unsigned index)
 	if (page->list != LIST_NONE)
 		return true;
 	gpte_decode(audit->vm, page, index, gpte_read(audit->vm, page, index), &gpte);
-	if (!gpte.usable && !frame_read_only(audit->vm, page->frame))
+	if (!gpte.usable)
 		return audit_fails(audit, 13, "present without the guest's P and A", page, index, 0);
 	if (!gpte.leaf)
 		return audit_fails(audit, 1, "leaf for a guest table", page, index, 0);
-	if (!frame_read_only(audit->vm, page->frame) &&
-	    !rights_allowed(page, &gpte, leaf_rights(page, spte)))
+	if (!rights_allowed(page, &gpte, leaf_rights(page, spte)))
 		return audit_fails(audit, 1, "more rights than the guest gives", page, index,
 		                   gpte_leaf_rights(page->role, gpte.rights, gpte.dirty));
 	return leaf_placed(audit, page, index, gpte.gfn);
@@ -138,15 +125,14 @@ static bool child_demanded(struct audit *audit, struct page *page, unsigned inde
 			return audit_fails(audit, 4, "child of an absent PDPTE", page, index, 0);
 	} else {
 		gpte_decode(vm, page, index, gpte_read(vm, page, index), &gpte);
-		if (!gpte.usable && !frame_read_only(vm, page->frame))
+		if (!gpte.usable)
 			return audit_fails(audit, 13, "table without the guest's P and A", page,
 			                   index, 0);
 		if (gpte.leaf)
 			child = child_of_piece(page, &gpte, below->role.rights);
 		else
 			child = child_of_table(vm, page, index, &gpte);
-		if (gpte.leaf && !frame_read_only(vm, page->frame) &&
-		    !rights_allowed(page, &gpte, below->role.rights))
+		if (gpte.leaf && !rights_allowed(page, &gpte, below->role.rights))
 			return audit_fails(audit, 4, "piece with too many rights", page, index, 0);
 	}
 	if (child.frame != below->frame || child.role.word != below->role.word)

@@ -65,7 +65,7 @@ enum rhz_status rhz_vcpu_create(struct rhz_vm *vm, void *memory, size_t size,
 	status = context_init(vcpu_context(vcpu), vm, 0, &reset);
 	if (status != RHZ_OK)
 		return status;
-	vm_lock(vm, NULL);
+	vm_lock(vm);
 	status = vcpu_enlist(vm, vcpu);
 	vcpu->dooms_seen = vm->dooms;
 	vm_unlock(vm);
@@ -83,7 +83,7 @@ void rhz_vcpu_destroy(struct rhz_vcpu *vcpu)
 {
 	struct rhz_vm *vm = vcpu->vm;
 
-	vm_lock(vm, vcpu);
+	vcpu_lock(vcpu);
 	roots_drop(vcpu);
 	vm->vcpu[vcpu->id] = NULL;
 	vm->vcpus_made &= ~(1ull << vcpu->id);
@@ -92,21 +92,19 @@ void rhz_vcpu_destroy(struct rhz_vcpu *vcpu)
 
 /* ---- roots of a context ---- */
 
-/* The frame of the context's top table. */
-static uint32_t top_frame(struct rhz_vcpu *vcpu, const struct context *context)
+/* The context's top table: its frame, and the role of the root itself. */
+static struct child top_of(struct rhz_vcpu *vcpu, const struct context *context)
 {
-	return frame_of_gfn(vcpu->vm, context->role.space,
-	                    (context->regs.cr3 & context->mode.cr3_table) >> RHZ_PAGE_SHIFT);
-}
+	uint64_t gfn = (context->regs.cr3 & context->mode.cr3_table) >> RHZ_PAGE_SHIFT;
+	struct child top = { .role = context->role };
+	bool rom;
 
-/* The role of the context's root itself: PAE tables are 32 bytes, 128 of them to a frame. */
-static union role root_role(const struct context *context)
-{
-	union role role = context->role;
-
-	if (role.guest == ROLE_PAE)
-		role.quadrant = (context->regs.cr3 >> 5) & 127;
-	return role;
+	top.frame = frame_of_table(vcpu->vm, context->role.space, gfn, &rom);
+	top.role.rom = rom;
+	/* PAE tables are 32 bytes, 128 of them to a frame */
+	if (top.role.guest == ROLE_PAE)
+		top.role.quadrant = (context->regs.cr3 >> 5) & 127;
+	return top;
 }
 
 /*
@@ -124,8 +122,9 @@ static struct rhz_root_key key_of(struct rhz_vcpu *vcpu, unsigned number,
 	};
 
 	if (context->role.guest == ROLE_PAE) {
-		struct page *page = tree_find_pae_root(vcpu->vm, top_frame(vcpu, context),
-		                                       root_role(context), context->regs.pdpte);
+		struct child top = top_of(vcpu, context);
+		struct page *page = tree_find_pae_root(vcpu->vm, top.frame, top.role,
+		                                       context->regs.pdpte);
 
 		key.table = KEY_BY_PAGE | (page ? page_number(vcpu->vm, page) : 0);
 	}
@@ -136,8 +135,7 @@ static struct page *root_build(struct rhz_vcpu *vcpu, const struct context *cont
 {
 	if (context->role.guest == ROLE_DIRECT)
 		return direct_root(vcpu, context->role, built);
-	return tree_root(vcpu, top_frame(vcpu, context), root_role(context), context->regs.pdpte,
-	                 built);
+	return tree_root(vcpu, top_of(vcpu, context), context->regs.pdpte, built);
 }
 
 /* After a miss, with the lock: finds the root among the VM's pages or makes it. */
@@ -201,7 +199,7 @@ static enum rhz_load_result context_switch(struct rhz_vcpu *vcpu, unsigned numbe
 	uint64_t reused = vcpu->stats.root_current_reused;
 	struct rhz_root_key key;
 
-	vm_lock(vcpu->vm, vcpu);
+	vcpu_lock(vcpu);
 	roots_prune(vcpu);
 	if (pdptes && !pdptes_load(vcpu, next)) {
 		result = RHZ_LOAD_GP;
@@ -263,7 +261,7 @@ enum rhz_load_result rhz_vcpu_load_cr3(struct rhz_vcpu *vcpu, uint64_t cr3)
 	root = root_page(vcpu);
 	root->writes = 0;
 	if (__builtin_expect(!lists_empty(vcpu->vm, root), 0)) {
-		vm_lock(vcpu->vm, vcpu);
+		vcpu_lock(vcpu);
 		sync_lists(vcpu, root);
 		vm_unlock(vcpu->vm);
 	}
@@ -359,7 +357,7 @@ enum rhz_load_result rhz_vcpu_prepare(struct rhz_vcpu *vcpu)
 {
 	enum rhz_load_result result = RHZ_LOAD_OK;
 
-	vm_lock(vcpu->vm, vcpu);
+	vcpu_lock(vcpu);
 	roots_prune(vcpu);
 	if (!root_entry(vcpu)) {
 		struct context *context = vcpu_context(vcpu);

@@ -98,7 +98,7 @@ enum rhz_status rhz_vm_create(void *memory, size_t size, const struct rhz_vm_con
 
 void rhz_vm_destroy(struct rhz_vm *vm)
 {
-	vm_lock(vm, NULL);
+	vm_lock(vm);
 	pages_reclaim(vm, 0);
 	vm_settle(vm);
 	pages_give_back(vm);
@@ -114,7 +114,7 @@ void rhz_vm_wrote(struct rhz_vm *vm, unsigned address_space, rhz_gpa gpa, uint64
 {
 	if (address_space >= RHZ_MAX_ADDRESS_SPACES)
 		return;
-	vm_lock(vm, NULL);
+	vm_lock(vm);
 	while (len) {
 		uint64_t gfn = gpa.v / RHZ_PAGE_SIZE;
 		unsigned from = gpa.v % RHZ_PAGE_SIZE;
@@ -157,7 +157,7 @@ bool rhz_vm_unshadow(struct rhz_vm *vm, unsigned address_space, rhz_gpa gpa)
 
 	if (address_space >= RHZ_MAX_ADDRESS_SPACES)
 		return true;
-	vm_lock(vm, NULL);
+	vm_lock(vm);
 	frame = frame_of_gfn(vm, address_space, gpa.v / RHZ_PAGE_SIZE);
 	for (page = page_of_frame(vm, frame, NULL); page && frame && !in_use;
 	     page = page_of_frame(vm, frame, page))
@@ -174,7 +174,7 @@ uint32_t rhz_vm_shrink(struct rhz_vm *vm, uint32_t pages)
 {
 	uint32_t used;
 
-	vm_lock(vm, NULL);
+	vm_lock(vm);
 	pages_reclaim(vm, pages);
 	used = vm->pages_used;
 	vm_unlock(vm);

@@ -27,6 +27,7 @@ static enum rhz_status harvest(struct rhz_vm *vm, struct slot *slot, uint64_t fi
 		return RHZ_ERR_ARGUMENT;
 	if (first > slot->pages || pages > slot->pages - first)
 		return RHZ_ERR_RANGE;
+	vm->kick_wanted = true;
 	for (uint64_t done = 0; done < pages; done += 64) {
 		uint64_t *word = &slot->dirty[(first + done) / 64];
 		uint64_t mask = pages - done >= 64 ? ~0ull : (1ull << (pages - done)) - 1;
@@ -49,7 +50,7 @@ enum rhz_status rhz_slot_harvest(struct rhz_vm *vm, unsigned id, uint64_t first,
 
 	if (!vm || !out || !found)
 		return RHZ_ERR_ARGUMENT;
-	vm_lock(vm, NULL);
+	vm_lock(vm);
 	status = harvest(vm, slot_of(vm, id), first, pages, out, found);
 	vm_unlock(vm);
 	return status;
@@ -82,7 +83,7 @@ enum rhz_status rhz_slot_collapse(struct rhz_vm *vm, unsigned id)
 {
 	struct slot *slot;
 
-	vm_lock(vm, NULL);
+	vm_lock(vm);
 	slot = slot_of(vm, id);
 	if (slot)
 		slot_collapse(vm, slot);
@@ -109,15 +110,14 @@ enum rhz_status rhz_ram_invalidate(struct rhz_vm *vm, unsigned ram, uint64_t off
 {
 	enum rhz_status status;
 
-	vm_lock(vm, NULL);
+	vm_lock(vm);
 	status = run_check(vm, ram, offset, bytes);
 	if (status == RHZ_OK) {
 		uint32_t first = vm->ram[ram].first + (uint32_t)(offset / RHZ_PAGE_SIZE);
 
-		for (uint64_t i = 0; i < bytes / RHZ_PAGE_SIZE; i++) {
-			if (frame_unmap(vm, first + (uint32_t)i))
-				vm->kick_wanted = true;
-		}
+		for (uint64_t i = 0; i < bytes / RHZ_PAGE_SIZE; i++)
+			frame_unmap(vm, first + (uint32_t)i);
+		vm->kick_wanted = true;
 	}
 	vm_unlock(vm);
 	return status;
@@ -129,7 +129,7 @@ enum rhz_status rhz_ram_age(struct rhz_vm *vm, unsigned ram, uint64_t offset, ui
 	enum rhz_status status;
 
 	*young = 0;
-	vm_lock(vm, NULL);
+	vm_lock(vm);
 	status = run_check(vm, ram, offset, bytes);
 	if (status == RHZ_OK) {
 		uint32_t first = vm->ram[ram].first + (uint32_t)(offset / RHZ_PAGE_SIZE);

@@ -4,27 +4,15 @@
 
 #include "core/page.h"
 
-/* The vCPU's number is the library's own business: vm->vcpu[] says who is who. */
-static uint64_t vcpus_but_self(const struct rhz_vm *vm)
+void vm_kick(struct rhz_vm *vm)
 {
 	uint64_t set = vm->vcpus_made;
 
-	for (unsigned i = 0; vm->self && i < RHZ_MAX_VCPUS; i++) {
-		if (vm->vcpu[i] == vm->self)
-			set &= ~(1ull << i);
-	}
-	return set;
-}
-
-void vm_kick(struct rhz_vm *vm)
-{
-	uint64_t set;
-
+	if (vm->self)
+		set &= ~(1ull << vm->self_id);
 	vm->kick_wanted = false;
-	if (!vm->host.kick)
-		return;
-	set = vcpus_but_self(vm);
-	if (!set)
+	vm->kicked = vm->removals;
+	if (!set || !vm->host.kick)
 		return;
 	vm->stats.remote_tlb_flush++;
 	vm->host.kick(vm->host.ctx, set);
@@ -34,7 +22,9 @@ void vm_settle(struct rhz_vm *vm)
 {
 	if (__builtin_expect(!vm->kick_wanted && !vm->dead, 1))
 		return;
-	vm_kick(vm);
+	if (vm->dead || vm->kicked != vm->removals)
+		vm_kick(vm);
+	vm->kick_wanted = false;
 	pages_free_dead(vm);
 }
 
@@ -49,11 +39,7 @@ void vm_unlock(struct rhz_vm *vm)
 void trace_emit(struct rhz_vm *vm, enum rhz_event_kind kind, unsigned level, uint64_t address,
                 uint64_t value)
 {
-	struct rhz_event event = { kind, UINT32_MAX, level, address, value };
+	struct rhz_event event = { kind, vm->self_id, level, address, value };
 
-	for (unsigned i = 0; vm->self && i < RHZ_MAX_VCPUS; i++) {
-		if (vm->vcpu[i] == vm->self)
-			event.vcpu = i;
-	}
 	vm->host.trace(vm->host.ctx, &event);
 }

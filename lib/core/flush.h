@@ -20,7 +20,17 @@ RHZ_INLINE void vm_removed(struct rhz_vm *vm)
 /* Makes every other vCPU leave the guest, and waits until it has. */
 void vm_kick(struct rhz_vm *vm);
 
-/* Kicks if that was wanted or pages wait to be freed, then frees them. Ends every operation. */
+/*
+ * The same if something was taken away since the last time: what is gone from our tables, by
+ * whatever operation, may still be in the TLB of a vCPU that has not left the guest since.
+ */
+RHZ_INLINE void vm_kick_stale(struct rhz_vm *vm)
+{
+	if (vm->kicked != vm->removals)
+		vm_kick(vm);
+}
+
+/* Kicks if that is wanted and due, or pages wait to be freed, and frees them. Ends every operation. */
 void vm_settle(struct rhz_vm *vm);
 
 /* Settles and gives the lock back. */

@@ -110,9 +110,9 @@ static uint64_t frame_each(struct rhz_vm *vm, uint32_t frame, leaf_op op)
 	return count;
 }
 
-bool frame_write_protect(struct rhz_vm *vm, uint32_t frame)
+void frame_write_protect(struct rhz_vm *vm, uint32_t frame)
 {
-	return frame_each(vm, frame, entry_write_protect);
+	frame_each(vm, frame, entry_write_protect);
 }
 
 static bool leaf_drop(struct rhz_vm *vm, struct page *page, unsigned index)
@@ -121,9 +121,9 @@ static bool leaf_drop(struct rhz_vm *vm, struct page *page, unsigned index)
 	return true;
 }
 
-bool frame_unmap(struct rhz_vm *vm, uint32_t frame)
+void frame_unmap(struct rhz_vm *vm, uint32_t frame)
 {
-	return frame_each(vm, frame, leaf_drop);
+	frame_each(vm, frame, leaf_drop);
 }
 
 uint64_t frame_age(struct rhz_vm *vm, uint32_t frame)

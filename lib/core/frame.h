@@ -30,6 +30,15 @@ RHZ_INLINE uint32_t frame_of_gfn(struct rhz_vm *vm, unsigned space, uint64_t gfn
 	return slot ? slot_frame(slot, gfn) : FRAME_NONE;
 }
 
+/* The frame of a guest table at gfn, and whether that is in a read-only slot. */
+RHZ_INLINE uint32_t frame_of_table(struct rhz_vm *vm, unsigned space, uint64_t gfn, bool *rom)
+{
+	struct slot *slot = slot_find(vm, space, gfn);
+
+	*rom = slot && slot->read_only;
+	return slot ? slot_frame(slot, gfn) : FRAME_NONE;
+}
+
 /* The RAM of a frame that exists. */
 RHZ_INLINE struct rhz_ram *ram_of_frame(struct rhz_vm *vm, uint32_t frame)
 {
@@ -78,11 +87,11 @@ bool frame_region_tracked(struct rhz_vm *vm, uint32_t frame, unsigned level);
 /* Tracked frames in the aligned 2 MiB (level 2) or 1 GiB (level 3) around a host frame. */
 uint32_t frame_region_count(const struct rhz_ram *ram, uint64_t hfn, unsigned level);
 
-/* Takes write access to the frame from every leaf that maps it; true if any had it. */
-bool frame_write_protect(struct rhz_vm *vm, uint32_t frame);
+/* Takes write access to the frame from every leaf that maps it. */
+void frame_write_protect(struct rhz_vm *vm, uint32_t frame);
 
-/* Drops every leaf that maps the frame; true if there was any. */
-bool frame_unmap(struct rhz_vm *vm, uint32_t frame);
+/* Drops every leaf that maps the frame. */
+void frame_unmap(struct rhz_vm *vm, uint32_t frame);
 
 /* Clears the accessed bits of the leaves that map the frame; returns how many were set. */
 uint64_t frame_age(struct rhz_vm *vm, uint32_t frame);

@@ -83,6 +83,14 @@ bool spare_below_4g(struct rhz_vm *vm)
 	return spare_add(vm, RHZ_PAGE_BELOW_4G);
 }
 
+static bool pages_reclaim_one(struct rhz_vm *vm)
+{
+	bool gone = vm->pages_used && pages_reclaim(vm, vm->pages_used - 1);
+
+	vm_settle(vm);
+	return gone;
+}
+
 bool pages_reserve(struct rhz_vm *vm, uint32_t pages)
 {
 	if (pages_ready(vm, pages))
@@ -91,15 +99,17 @@ bool pages_reserve(struct rhz_vm *vm, uint32_t pages)
 	    !pages_reclaim(vm, vm->config.quota - pages))
 		return false;
 	vm_settle(vm);
-	if (!nodes_reserve(vm, NODE_RESERVE))
-		return false;
+	/* a link for each page and one for the leaf are needed; neighbours can do without */
+	while (!nodes_reserve(vm, NODE_RESERVE) && vm->nodes_free < pages + 1) {
+		if (!pages_reclaim_one(vm))
+			return false;
+	}
 	while (vm->spares < pages) {
 		if (spare_add(vm, RHZ_PAGE_ANYWHERE))
 			continue;
 		/* the host has none: one of ours must do */
-		if (!vm->pages_used || !pages_reclaim(vm, vm->pages_used - 1))
+		if (!pages_reclaim_one(vm))
 			return false;
-		vm_settle(vm);
 	}
 	return true;
 }

@@ -47,8 +47,8 @@ RHZ_INLINE struct page *page_of_hpa(const struct rhz_vm *vm, uint64_t hpa)
 }
 
 /*
- * Makes sure that 'pages' pages can be made and NODE_RESERVE nodes are free; may reclaim, and so
- * zap any page that is nobody's root: the caller holds no other. False: it cannot be.
+ * Makes sure that 'pages' pages can be made and linked, and one leaf set; may reclaim, and so zap
+ * any page that is nobody's root, the oldest first: the caller holds no other. False: it cannot be.
  */
 bool pages_reserve(struct rhz_vm *vm, uint32_t pages);
 

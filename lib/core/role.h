@@ -41,10 +41,11 @@ union role {
 		uint64_t nxe : 1;      /* EFER.NXE: bit 63 means something */
 		uint64_t pse : 1;      /* CR4.PSE, where it decides what a large entry is: ROLE_32 */
 		uint64_t smep_nowp : 1;   /* SMEP without WP: promoted leaves do not execute */
-		uint64_t strict_nowp : 1; /* SMAP or PKE without WP: nothing is promoted */
+		uint64_t strict_nowp : 1; /* SMAP or keys without WP: nothing is promoted */
+		uint64_t rom : 1;      /* the table is in a read-only slot: A and D count as set */
 		uint64_t memory : 3;   /* pieces of a guest large page: its PWT, PCD, PAT */
 		uint64_t key : 4;      /* ... and its protection key */
-		uint64_t unused : 30;
+		uint64_t unused : 29;
 	};
 };
 

@@ -85,7 +85,7 @@ enum rhz_status rhz_vm_add_ram(struct rhz_vm *vm, void *memory, size_t size, rhz
 
 	if (!vm || !memory || !at || !ram || (uintptr_t)memory % 4)
 		return RHZ_ERR_ARGUMENT;
-	vm_lock(vm, NULL);
+	vm_lock(vm);
 	status = ram_check(vm, size, hpa, at, bytes);
 	if (status == RHZ_OK) {
 		uint64_t count = bytes / RHZ_PAGE_SIZE;
@@ -271,7 +271,7 @@ enum rhz_status rhz_slot_add(struct rhz_vm *vm, const struct rhz_slot *slot, uns
 
 	if (!vm || !slot || !id)
 		return RHZ_ERR_ARGUMENT;
-	vm_lock(vm, NULL);
+	vm_lock(vm);
 	status = slot_new(vm, slot, id);
 	vm_unlock(vm);
 	return status;
@@ -281,7 +281,7 @@ enum rhz_status rhz_slot_delete(struct rhz_vm *vm, unsigned id)
 {
 	struct slot *slot;
 
-	vm_lock(vm, NULL);
+	vm_lock(vm);
 	slot = slot_by_id(vm, id);
 	if (slot) {
 		slot_vanish(vm, id);
@@ -315,7 +315,7 @@ enum rhz_status rhz_slot_move(struct rhz_vm *vm, unsigned id, rhz_gpa gpa)
 {
 	enum rhz_status status;
 
-	vm_lock(vm, NULL);
+	vm_lock(vm);
 	status = slot_move_to(vm, id, gpa.v);
 	vm_unlock(vm);
 	return status;
@@ -323,10 +323,9 @@ enum rhz_status rhz_slot_move(struct rhz_vm *vm, unsigned id, rhz_gpa gpa)
 
 void slot_write_protect(struct rhz_vm *vm, struct slot *slot, uint64_t first, uint64_t pages)
 {
-	for (uint64_t i = first; i < first + pages; i++) {
-		if (frame_write_protect(vm, (uint32_t)(slot->first + i)))
-			vm->kick_wanted = true;
-	}
+	for (uint64_t i = first; i < first + pages; i++)
+		frame_write_protect(vm, (uint32_t)(slot->first + i));
+	vm->kick_wanted = true;
 }
 
 static enum rhz_status slot_change_flags(struct rhz_vm *vm, unsigned id, unsigned flags,
@@ -340,6 +339,8 @@ static enum rhz_status slot_change_flags(struct rhz_vm *vm, unsigned id, unsigne
 	if (flags & ~(unsigned)(RHZ_SLOT_READ_ONLY | RHZ_SLOT_DIRTY_LOG) || (log && !dirty))
 		return RHZ_ERR_ARGUMENT;
 	/* a log that begins anew knows nothing of what is writable already */
+	if (read_only != slot->read_only)
+		tables_zap(vm, slot->first, slot->pages);
 	if ((log && slot->dirty != dirty) || (read_only && !slot->read_only))
 		slot_write_protect(vm, slot, 0, slot->pages);
 	if (slot->dirty && !log)
@@ -353,7 +354,7 @@ enum rhz_status rhz_slot_set_flags(struct rhz_vm *vm, unsigned id, unsigned flag
 {
 	enum rhz_status status;
 
-	vm_lock(vm, NULL);
+	vm_lock(vm);
 	status = slot_change_flags(vm, id, flags, dirty);
 	vm_unlock(vm);
 	return status;
@@ -363,7 +364,7 @@ enum rhz_status rhz_slot_get(struct rhz_vm *vm, unsigned id, struct rhz_slot *ou
 {
 	struct slot *slot;
 
-	vm_lock(vm, NULL);
+	vm_lock(vm);
 	slot = slot_by_id(vm, id);
 	if (slot) {
 		*out = (struct rhz_slot){
@@ -389,7 +390,7 @@ void *rhz_vm_at(struct rhz_vm *vm, unsigned address_space, rhz_gpa gpa, uint64_t
 
 	if (address_space >= RHZ_MAX_ADDRESS_SPACES)
 		return NULL;
-	vm_lock(vm, NULL);
+	vm_lock(vm);
 	slot = slot_find(vm, address_space, gfn);
 	if (slot) {
 		uint64_t offset = gpa.v - slot->gfn * RHZ_PAGE_SIZE;

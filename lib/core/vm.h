@@ -103,6 +103,7 @@ struct rhz_vm {
 	struct rhz_vm_config config;
 	struct rhz_host host;
 	uint64_t removals;       /* D: raised when an entry is weakened or taken away */
+	uint64_t kicked;         /* ... as it was at the last kick: nothing older is in any TLB */
 	uint64_t dooms;          /* raised when somebody's root is zapped: vCPUs look through theirs */
 	uint32_t shared_list;    /* out-of-sync tables of more than one root */
 	uint32_t generation;     /* of the slots: MMIO entries carry its low bits */
@@ -112,6 +113,7 @@ struct rhz_vm {
 	/* Under pressure: gives up a cached root of the vCPU at hand; false if it has none (root/). */
 	bool (*give_up_root)(struct rhz_vm *vm);
 	struct rhz_vcpu *self;   /* the vCPU on whose behalf the lock is held, or null */
+	uint32_t self_id;        /* its number, or UINT32_MAX */
 
 	struct page *page;       /* [0] unused */
 	uint32_t *bucket;        /* by frame */
@@ -159,11 +161,13 @@ RHZ_INLINE bool option(const struct rhz_vm *vm, unsigned no)
 	return vm->config.options & no;
 }
 
-RHZ_INLINE void vm_lock(struct rhz_vm *vm, struct rhz_vcpu *self)
+/* For the embedder's and the host's own calls; a vCPU's take it by vcpu_lock (root/vcpu.h). */
+RHZ_INLINE void vm_lock(struct rhz_vm *vm)
 {
 	if (vm->host.lock)
 		vm->host.lock(vm->host.ctx);
-	vm->self = self;
+	vm->self = NULL;
+	vm->self_id = UINT32_MAX;
 }
 
 void trace_emit(struct rhz_vm *vm, enum rhz_event_kind kind, unsigned level, uint64_t address,

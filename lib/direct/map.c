@@ -5,8 +5,6 @@
 #include "core/flush.h"
 #include "core/leaf.h"
 
-enum { FAULT_PAGES = RHZ_MAX_LEVELS };
-
 struct page *direct_root(struct rhz_vcpu *vcpu, union role role, bool *built)
 {
 	struct rhz_vm *vm = vcpu->vm;
@@ -89,6 +87,35 @@ static struct page *descend(struct rhz_vcpu *vcpu, uint64_t gfn, unsigned level,
 	}
 }
 
+/* How many pages the path to gfn lacks; those that it has become the newest. */
+static unsigned path_missing(struct rhz_vcpu *vcpu, uint64_t gfn)
+{
+	struct page *page = root_page(vcpu);
+	uint64_t spte = page->table[index_of(page, gfn)];
+
+	while (spte_is_table(spte, page->role.level)) {
+		page = page_of_hpa(vcpu->vm, spte & SPTE_FRAME);
+		page_touch(vcpu->vm, page);
+		spte = page->table[index_of(page, gfn)];
+	}
+	return page->role.level - 1;
+}
+
+/* See shadow/fault.c. */
+static bool path_reserve(struct rhz_vcpu *vcpu, uint64_t gfn)
+{
+	unsigned missing, reserved = 0;
+
+	if (pages_ready(vcpu->vm, RHZ_MAX_LEVELS - 1))
+		return true;
+	while ((missing = path_missing(vcpu, gfn)) > reserved) {
+		if (!pages_reserve(vcpu->vm, missing))
+			return false;
+		reserved = missing;
+	}
+	return pages_reserve(vcpu->vm, missing);
+}
+
 static enum rhz_fault_result leaf_set(struct rhz_vcpu *vcpu, struct slot *slot, uint64_t gfn,
                                       unsigned access, struct page *page, unsigned index,
                                       struct rhz_fault *fault)
@@ -136,7 +163,7 @@ enum rhz_fault_result direct_fault(struct rhz_vcpu *vcpu, rhz_gpa gpa, unsigned 
 		fault->read_only = slot;
 		return RHZ_FAULT_MMIO;
 	}
-	if (!pages_reserve(vm, FAULT_PAGES))
+	if (!path_reserve(vcpu, gfn))
 		return RHZ_FAULT_NO_MEMORY;
 	if (access & RHZ_ACCESS_WRITE && frame_is_tracked(vm, slot_frame(slot, gfn)))
 		return RHZ_FAULT_TRACKED;

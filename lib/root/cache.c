@@ -1,26 +1,35 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The root cache: insertion, removal and the rare search, whatever the policy. The layout and the
- * fast search are in cache.h, what differs by policy in policy.c. What a root is made of is not
- * known here.
+ * The root cache: search, insertion and removal, whatever the policy. The layout is drawn in
+ * cache.h, what differs by policy is in policy.c. What a root is made of is not known here.
  */
 #include "root/cache.h"
 
-_Static_assert(RHZ_ROOT_PLACES == 128, "places are two words: one to pack into, one to hand out");
-_Static_assert(RHZ_MAX_CACHED_ROOTS <= 64, "all cached roots must fit one word when packed");
+_Static_assert(RHZ_ROOT_PLACES == 128, "places are two words: one to move to, one to hand out");
+_Static_assert(RHZ_MAX_CACHED_ROOTS <= 64, "all cached roots must fit the lower word");
 _Static_assert(RHZ_ROOT_PLACES <= (int)ROOT_PLACE_CURRENT, "places and their marks must differ");
 _Static_assert((int)RHZ_ROOT_ENTRIES < (int)RHZ_ROOT_NO_ENTRY, "an index must fit its byte");
 _Static_assert(RHZ_ROOT_BUCKETS == 128, "bucket_of yields seven bits");
 _Static_assert(sizeof(struct rhz_root_entry) == 64, "an entry is one cache line");
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "gone is read in bytes too");
 
-/* By hand: the baseline processor has no POPCNT, and the compiler would call its library. */
-static inline unsigned count_ones(uint64_t x)
-{
-	x -= x >> 1 & 0x5555555555555555u;
-	x = (x & 0x3333333333333333u) + (x >> 2 & 0x3333333333333333u);
-	x = (x + (x >> 4)) & 0x0f0f0f0f0f0f0f0fu;
-	return (unsigned)(x * 0x0101010101010101u >> 56);
-}
+/* The bits set in a byte: the baseline processor has no POPCNT. */
+#define FOUR(n) n, n + 1, n + 1, n + 2
+#define SIXTEEN(n) FOUR(n), FOUR(n + 1), FOUR(n + 1), FOUR(n + 2)
+#define SIXTY_FOUR(n) SIXTEEN(n), SIXTEEN(n + 1), SIXTEEN(n + 1), SIXTEEN(n + 2)
+static const uint8_t ones[256] = {
+	SIXTY_FOUR(0), SIXTY_FOUR(1), SIXTY_FOUR(1), SIXTY_FOUR(2),
+};
+
+/* What a place given up in byte n of 'gone' adds to gone_above: one to each byte below n. */
+#define BELOW(n) (0x0101010101010101u & ((1ull << 8 * (n)) - 1))
+#define ALL 0x0101010101010101u
+static const struct { uint64_t lower, upper; } below[RHZ_ROOT_PLACES / 8] = {
+	{ BELOW(0), 0 }, { BELOW(1), 0 }, { BELOW(2), 0 }, { BELOW(3), 0 },
+	{ BELOW(4), 0 }, { BELOW(5), 0 }, { BELOW(6), 0 }, { BELOW(7), 0 },
+	{ ALL, BELOW(0) }, { ALL, BELOW(1) }, { ALL, BELOW(2) }, { ALL, BELOW(3) },
+	{ ALL, BELOW(4) }, { ALL, BELOW(5) }, { ALL, BELOW(6) }, { ALL, BELOW(7) },
+};
 
 /*
  * Fibonacci hashing: the high bits of the product depend on all bits of the key. A guest that
@@ -33,17 +42,23 @@ static inline size_t bucket_of(const struct rhz_root_key *key)
 
 unsigned rhz_root_cache_place(const struct rhz_root_cache *cache, unsigned n)
 {
-	unsigned in_lower = count_ones(cache->order[0]);
-	unsigned word = n >= in_lower;
-	uint64_t left = cache->order[word];
+	uint64_t held = ~cache->gone[0];
+	unsigned half = 0;
 
-	for (n -= word ? in_lower : 0; n; n--)
-		left &= left - 1;
-	return word * 64 + (unsigned)__builtin_ctzll(left);
+	/* In the upper half places not yet handed out seem held, but are above all that are. */
+	for (;; n--) {
+		if (!held) {
+			half = 1;
+			held = ~cache->gone[1];
+		}
+		if (!n)
+			return half * 64 + (unsigned)__builtin_ctzll(held);
+		held &= held - 1;
+	}
 }
 
 /*
- * Nothing is left in the lower word, so all move down by 64 places, eight at a time. A place is
+ * Nothing is left in the lower half, so all move down by 64 places, eight at a time. A place is
  * less than 128; what has bit 7 set is a mark and stays.
  */
 static void lower_places(struct rhz_root_cache *cache)
@@ -58,58 +73,64 @@ static void lower_places(struct rhz_root_cache *cache)
 		__builtin_memcpy(&cache->place_of[i], &places, 8);
 	}
 	__builtin_memcpy(cache->at_place, cache->at_place + 64, 64);
-	cache->order[0] = cache->order[1];
+	cache->gone[0] = cache->gone[1];
+	cache->gone_above[0] = cache->gone_above[1];
 }
 
-/* Gives all cached roots the places from 0 on, in the same order. */
+/* Gives the cached roots the last places of the lower half, in the same order. */
 static void pack_places(struct rhz_root_cache *cache)
 {
-	unsigned taken = 0;
+	uint8_t at_place[RHZ_ROOT_PLACES];
+	size_t place = 64 - cache->cached;
 
-	for (unsigned word = 0; word < 2; word++) {
-		for (uint64_t left = cache->order[word]; left; left &= left - 1) {
-			size_t place = word * 64 + (unsigned)__builtin_ctzll(left);
-			size_t index = cache->at_place[place];
+	__builtin_memcpy(at_place, cache->at_place, sizeof(at_place));
+	for (unsigned half = 0; half < 2; half++) {
+		uint64_t held = ~cache->gone[half];
 
-			cache->at_place[taken] = (uint8_t)index;
-			cache->place_of[index] = (uint8_t)taken++;
+		for (; held; held &= held - 1, place++) {
+			size_t index = at_place[half * 64 + (unsigned)__builtin_ctzll(held)];
+
+			cache->at_place[place] = (uint8_t)index;
+			cache->place_of[index] = (uint8_t)place;
 		}
 	}
-	cache->order[0] = taken == 64 ? ~0ull : (1ull << taken) - 1;
+	cache->gone[0] = cache->cached == 64 ? 0 : ~0ull >> cache->cached;
+	cache->gone_above[0] = 0;
 }
 
-/* The upper word is used up: moves all cached roots to the lower one. */
+/* The upper half is used up. */
 static void __attribute__((noinline)) renew_places(struct rhz_root_cache *cache)
 {
-	if (cache->order[0])
+	if (~cache->gone[0])
 		pack_places(cache);
 	else
 		lower_places(cache);
-	cache->order[1] = 0;
+	cache->gone[1] = 0;
+	cache->gone_above[1] = 0;
 	cache->next_place = 64;
 }
 
-/* How many cached roots are younger: counted above the place in the upper word; in the lower one
-   by those that are not younger, so that one word suffices. */
-static inline unsigned position_of(const struct rhz_root_cache *cache, unsigned place)
+/* The position of the root that holds a place. */
+static inline unsigned position_of(const struct rhz_root_cache *cache, size_t place)
 {
-	if (place >= 64)
-		return count_ones(cache->order[1] >> (place & 63) >> 1);
-	return cache->cached - count_ones(cache->order[0] << (~place & 63));
+	unsigned gone = ((const uint8_t *)cache->gone)[place / 8];
+	unsigned gone_above = ((const uint8_t *)cache->gone_above)[place / 8];
+
+	return cache->next_place + ~(uint32_t)place - gone_above - ones[gone >> place % 8];
 }
 
-static inline void give_place(struct rhz_root_cache *cache, unsigned place)
+static inline void give_place(struct rhz_root_cache *cache, size_t place)
 {
-	cache->order[place / 64] ^= 1ull << (place & 63);
+	((uint8_t *)cache->gone)[place / 8] |= (uint8_t)(1u << place % 8);
+	cache->gone_above[0] += below[place / 8].lower;
+	cache->gone_above[1] += below[place / 8].upper;
 }
 
 /* True if the places must now be renewed: left to the caller, to do last. */
 static inline bool take_place(struct rhz_root_cache *cache, size_t index)
 {
-	size_t place = cache->next_place;
+	size_t place = cache->next_place++;
 
-	cache->next_place++;
-	cache->order[1] |= 1ull << (place & 63);
 	cache->at_place[place] = (uint8_t)index;
 	cache->place_of[index] = (uint8_t)place;
 	return place == RHZ_ROOT_PLACES - 1;
@@ -173,6 +194,7 @@ enum rhz_status rhz_root_cache_init(struct rhz_root_cache *cache, enum rhz_root_
 	__builtin_memset(cache, 0, sizeof(*cache));
 	cache->random = seed ? seed : 1; /* xorshift stays at 0 for ever */
 	cache->capacity = rules->capacity_is_given ? capacity : rules->fixed_capacity;
+	cache->gone[0] = ~0ull;
 	cache->next_place = 64;
 	cache->policy = policy;
 	cache->plain = rules->finds_current && !rules->pools_current;
@@ -208,8 +230,7 @@ find_rare(struct rhz_root_cache *cache, const struct rhz_root_key *key, unsigned
 
 	if (index == RHZ_ROOT_NO_ENTRY)
 		return RHZ_ROOT_MISSED;
-	if (position)
-		*position = position_of(cache, cache->place_of[index]);
+	*position = position_of(cache, cache->place_of[index]);
 	leave_pool(cache, index);
 	cache->current[key->context] = (uint8_t)index;
 	if (rhz_root_rules[cache->policy].pools_current) {
@@ -232,7 +253,7 @@ enum rhz_root_found rhz_root_cache_find_cached(struct rhz_root_cache *cache,
 {
 	size_t index = cache->bucket[bucket_of(key)];
 	size_t old;
-	unsigned place;
+	size_t place;
 
 	for (;; index = cache->entry[index].next) {
 		if (index == RHZ_ROOT_NO_ENTRY)
@@ -246,8 +267,7 @@ enum rhz_root_found rhz_root_cache_find_cached(struct rhz_root_cache *cache,
 	cache->current[key->context] = (uint8_t)index;
 	place = cache->place_of[index];
 	cache->place_of[index] = ROOT_PLACE_CURRENT;
-	if (position)
-		*position = position_of(cache, place);
+	*position = position_of(cache, place);
 	give_place(cache, place);
 	if (__builtin_expect(take_place(cache, old), 0))
 		renew_places(cache);
@@ -257,9 +277,11 @@ enum rhz_root_found rhz_root_cache_find_cached(struct rhz_root_cache *cache,
 enum rhz_root_found rhz_root_cache_find(struct rhz_root_cache *cache,
                                         const struct rhz_root_key *key, unsigned *position)
 {
+	unsigned ignored;
+
 	if (root_cache_current_fits(cache, key))
 		return RHZ_ROOT_CURRENT;
-	return rhz_root_cache_find_cached(cache, key, position);
+	return rhz_root_cache_find_cached(cache, key, position ? position : &ignored);
 }
 
 /* If the pool is full, takes one root out. Returns how many left the cache: one still in use does

@@ -4,18 +4,20 @@
  * current root for the vCPU's load path. Nothing here is for embedders.
  *
  * Every root is chained in a hash bucket. A cached one also holds a place. Places are handed out
- * upwards, so a root's position is the number of taken places above its own, the oldest root has
- * the lowest, and moving a root touches two bits however many roots there are:
+ * upwards and never used twice, so the oldest root has the lowest, and a root's position is the
+ * number of places above its own less those that were given up meanwhile:
  *
- *     order   0 1 0 0 1 1 0 1 0 0 0 ...    a bit for each place, 128 of them
- *               |     | |   | `- next_place
- *               |     | |   `- position 0, the most recently cached
- *               |     | `- position 1
- *               |     `- position 2
- *               `- position 3, the oldest: the first to leave
+ *     place   64  65  66  67  68  69  70
+ *     gone     .   1   .   1   1   .   ^ next_place
+ *              |       |           `- position 0, the most recently cached
+ *              |       `- position 1 = 69 - 66 less two gone
+ *              `- position 2 = 69 - 64 less three gone: the oldest, the first to leave
  *
- * New places are in the upper word only. When it is used up, the roots, at most 64, are packed
- * into the lower word: once in 64 moves.
+ * Those gone above a place are read off gone_above for whole bytes and counted in one byte. So a
+ * root moves at the same price wherever it is, and whatever their number.
+ *
+ * Places 64 to 127 are handed out. When they are used up the cached roots, at most 64, move to
+ * the places below: once in 64 moves.
  */
 #ifndef LIB_ROOT_CACHE_H
 #define LIB_ROOT_CACHE_H
@@ -46,7 +48,7 @@ unsigned rhz_root_cache_place(const struct rhz_root_cache *cache, unsigned n);
 
 /*
  * rhz_root_cache_find in two parts for the vCPU's load path: root_cache_current_fits inline, and
- * this where it says no. A null position saves the counting: a third of the whole.
+ * this where it says no. position must not be null.
  */
 enum rhz_root_found rhz_root_cache_find_cached(struct rhz_root_cache *cache,
                                                const struct rhz_root_key *key, unsigned *position);

@@ -30,7 +30,7 @@ static union role shadow_role(const struct rhz_mode *mode)
 	role.nxe = mode->nxe;
 	if (!mode->wp) {
 		role.smep_nowp = mode->smep;
-		role.strict_nowp = mode->smap || mode->pke;
+		role.strict_nowp = mode->smap || mode->pke || mode->pks;
 	}
 	return role;
 }

@@ -39,6 +39,14 @@ struct rhz_vcpu {
 	struct rhz_vcpu_stats stats;
 };
 
+/* Takes the VM's lock on behalf of this vCPU; vm_unlock gives it back. */
+RHZ_INLINE void vcpu_lock(struct rhz_vcpu *vcpu)
+{
+	vm_lock(vcpu->vm);
+	vcpu->vm->self = vcpu;
+	vcpu->vm->self_id = vcpu->id;
+}
+
 RHZ_INLINE struct context *vcpu_context(struct rhz_vcpu *vcpu)
 {
 	return &vcpu->context[vcpu->current];

@@ -100,6 +100,14 @@ enum rhz_ad_result vcpu_set_ad(struct rhz_vcpu *vcpu, unsigned access, struct rh
 	return rhz_guest_set_ad(&context->mode, walk, access, slot_swap, vcpu);
 }
 
+bool vcpu_entry_still(struct rhz_vcpu *vcpu, rhz_gpa at, unsigned bytes, uint64_t value)
+{
+	struct slot *slot = slot_find(vcpu->vm, vcpu->space, at.v >> RHZ_PAGE_SHIFT);
+	uint64_t ignored = slot && slot->read_only ? PTE_A | PTE_D : 0;
+
+	return !((vcpu_read_entry(vcpu, at, bytes) ^ value) & ~ignored);
+}
+
 uint64_t vcpu_read_entry(struct rhz_vcpu *vcpu, rhz_gpa at, unsigned bytes)
 {
 	uint64_t value;

@@ -15,7 +15,10 @@ enum rhz_walk_outcome vcpu_walk(struct rhz_vcpu *vcpu, rhz_gva gva, unsigned acc
 /* Sets A and D after a walk that came through. In a read-only slot nothing can be set, and is not. */
 enum rhz_ad_result vcpu_set_ad(struct rhz_vcpu *vcpu, unsigned access, struct rhz_walk *walk);
 
-/* Reads one entry of a guest table, for PDPTEs and for looking again. */
+/* Has an entry the value that a walk found there (and left there: A and D bits)? */
+bool vcpu_entry_still(struct rhz_vcpu *vcpu, rhz_gpa at, unsigned bytes, uint64_t value);
+
+/* Reads one entry of a guest table, for PDPTEs. */
 uint64_t vcpu_read_entry(struct rhz_vcpu *vcpu, rhz_gpa at, unsigned bytes);
 
 #endif

@@ -2,8 +2,8 @@
 /*
  * A fault under shadow tables, in three steps:
  *
- *   reserve   pages and nodes for the worst case; may reclaim, may fail, and nothing has happened
- *   decide    walk the guest's tables: reflect, MMIO, emulate, or which leaf is wanted
+ *   decide    walk the guest's tables: reflect, MMIO, emulate, or which leaf is wanted; pure
+ *   reserve   pages and nodes that the path lacks; may reclaim, may fail, and nothing has happened
  *   commit    set A and D, get the tables, link them, set the leaf; cannot fail
  *
  *   guest   CR3 -> table -> table -> table -> page        walk.entry[4] [3] [2] [1]
@@ -30,9 +30,6 @@ struct try {
 	bool dirty;       /* D of the guest's leaf */
 	bool made;        /* a table was made: the guest's entries are to be read again */
 };
-
-/* How much of a path a fault needs at most: a page for every level below the root. */
-enum { FAULT_PAGES = RHZ_MAX_LEVELS };
 
 static unsigned access_of(uint32_t error_code, unsigned access)
 {
@@ -100,8 +97,8 @@ static bool walk_still_true(const struct try *try)
 	if (vcpu_context(try->vcpu)->mode.paging == RHZ_PAGING_PAE)
 		top = 2;
 	for (unsigned level = try->walk.level; level <= top; level++) {
-		if (vcpu_read_entry(try->vcpu, try->walk.table[level], bytes) !=
-		    try->walk.entry[level])
+		if (!vcpu_entry_still(try->vcpu, try->walk.table[level], bytes,
+		                      try->walk.entry[level]))
 			return false;
 	}
 	return true;
@@ -180,6 +177,48 @@ static struct page *descend(struct try *try, unsigned level, unsigned *index)
 	}
 }
 
+/* How many pages the path to the address lacks; those that it has become the newest. */
+static unsigned path_missing(const struct try *try)
+{
+	struct page *page = root_page(try->vcpu);
+
+	while (page->role.level > 1) {
+		unsigned index = tree_index(page->role.level, try->addr);
+		struct page *below;
+		struct child child;
+
+		if (role_is_pae_root(page->role))
+			index &= 3;
+		if (!spte_is_table(page->table[index], page->role.level) ||
+		    !child_wanted(try, page, index, &child))
+			break;
+		below = page_of_hpa(try->vm, page->table[index] & SPTE_FRAME);
+		if (below->frame != child.frame || below->role.word != child.role.word)
+			break;
+		page_touch(try->vm, below);
+		page = below;
+	}
+	return page->role.level - 1;
+}
+
+/*
+ * Makes sure of what the commit may need. Reclaim takes the path's own pages last; if it had to,
+ * more are missing than before, and so on until all of them are.
+ */
+static bool path_reserve(const struct try *try)
+{
+	unsigned missing, reserved = 0;
+
+	if (__builtin_expect(pages_ready(try->vm, RHZ_MAX_LEVELS - 1), 1))
+		return true;
+	while ((missing = path_missing(try)) > reserved) {
+		if (!pages_reserve(try->vm, missing))
+			return false;
+		reserved = missing;
+	}
+	return pages_reserve(try->vm, missing);
+}
+
 /* ---- the leaf ---- */
 
 static struct leaf leaf_wanted(const struct try *try, const struct page *page)
@@ -234,11 +273,11 @@ static enum rhz_fault_result leaf_set(struct try *try, struct page *page, unsign
 
 static void try_rights(struct try *try)
 {
-	unsigned leaf = try->walk.level;
 	union role role = root_page(try->vcpu)->role;
 
+	/* a write sets D before anything is mapped */
+	try->dirty = try->walk.entry[try->walk.level] & PTE_D || try->access & RHZ_ACCESS_WRITE;
 	/* the root's role allows all and knows the modes: so these are the whole path's rights */
-	try->dirty = try->walk.entry[leaf] & PTE_D;
 	try->rights = gpte_leaf_rights(role, try->walk.rights, try->dirty);
 	if ((try->access & (RHZ_ACCESS_WRITE | RHZ_ACCESS_USER)) == RHZ_ACCESS_WRITE) {
 		unsigned promoted = gpte_promoted_rights(role, try->rights, try->dirty);
@@ -248,7 +287,7 @@ static void try_rights(struct try *try)
 	}
 }
 
-static enum rhz_fault_result try_mmio(struct try *try, struct rhz_fault *fault)
+static enum rhz_fault_result try_mmio(struct try *try, bool reserved, struct rhz_fault *fault)
 {
 	struct rhz_vm *vm = try->vm;
 	struct page *page;
@@ -256,7 +295,7 @@ static enum rhz_fault_result try_mmio(struct try *try, struct rhz_fault *fault)
 
 	fault->gpa = try->walk.gpa;
 	fault->read_only = try->slot;
-	if (try->slot || try->walk.level > 1 || option(vm, RHZ_NO_MMIO_CACHE))
+	if (!reserved || try->slot || try->walk.level > 1 || option(vm, RHZ_NO_MMIO_CACHE))
 		return RHZ_FAULT_MMIO;
 	page = descend(try, 1, &index);
 	if (!page || (try->made && !walk_still_true(try)))
@@ -268,10 +307,16 @@ static enum rhz_fault_result try_mmio(struct try *try, struct rhz_fault *fault)
 	return RHZ_FAULT_MMIO;
 }
 
-/* A write that no mapping can let through in the way that the guest's registers ask for. */
-static bool needs_emulation(const struct try *try)
+/*
+ * A write that no mapping can let through in the way that the guest's registers ask for. The
+ * processor runs with CR0.WP = 1, and so heeds the write-disable bits of keys too.
+ */
+static bool needs_emulation(const struct try *try, uint32_t error_code)
 {
-	return try->access & RHZ_ACCESS_WRITE && !(try->rights & RHZ_RIGHT_WRITE);
+	if (!(try->access & RHZ_ACCESS_WRITE))
+		return false;
+	return !(try->rights & RHZ_RIGHT_WRITE) ||
+	       (error_code & RHZ_PF_PK && !vcpu_context(try->vcpu)->mode.wp);
 }
 
 static enum rhz_fault_result try_map(struct try *try, struct rhz_fault *fault)
@@ -324,18 +369,23 @@ static enum rhz_fault_result try_fault(struct try *try, uint32_t error_code,
 {
 	struct rhz_vcpu *vcpu = try->vcpu;
 	enum rhz_fault_result result;
+	bool mmio, reserved;
 
 	if (vcpu_walk(vcpu, (rhz_gva){ try->addr }, try->access, &try->walk) != RHZ_WALK_OK)
 		return reflect(try, fault);
-	if (vcpu_set_ad(vcpu, try->access, &try->walk) == RHZ_AD_RETRY)
-		return RHZ_FAULT_RETRY;
 	fault->level = try->walk.level;
 	try->gfn = try->walk.gpa.v >> RHZ_PAGE_SHIFT;
 	try->slot = slot_find(try->vm, vcpu->space, try->gfn);
 	try_rights(try);
-	if (!try->slot || (try->slot->read_only && try->access & RHZ_ACCESS_WRITE))
-		return try_mmio(try, fault);
-	if (needs_emulation(try)) {
+	mmio = !try->slot || (try->slot->read_only && try->access & RHZ_ACCESS_WRITE);
+	reserved = path_reserve(try);
+	if (!reserved && !mmio)
+		return RHZ_FAULT_NO_MEMORY;
+	if (vcpu_set_ad(vcpu, try->access, &try->walk) == RHZ_AD_RETRY)
+		return RHZ_FAULT_RETRY;
+	if (mmio)
+		return try_mmio(try, reserved, fault);
+	if (needs_emulation(try, error_code)) {
 		fault->gpa = try->walk.gpa;
 		return RHZ_FAULT_TRACKED;
 	}
@@ -362,8 +412,6 @@ enum rhz_fault_result shadow_fault(struct rhz_vcpu *vcpu, rhz_gva gva, uint32_t 
 		vcpu->stats.pf_mmio_cached++;
 		return RHZ_FAULT_MMIO;
 	}
-	if (!pages_reserve(vcpu->vm, FAULT_PAGES))
-		return RHZ_FAULT_NO_MEMORY;
 	return try_fault(&try, error_code, fault);
 }
 

@@ -24,6 +24,9 @@ void gpte_decode(const struct rhz_vm *vm, const struct page *page, unsigned inde
 
 	gpte->leaf = level == 1 || (value & PTE_PS && mode->pse &&
 	                            format_may_be_leaf(mode->format, level));
+	/* in a read-only slot no walk can set them: it goes on as if it had */
+	if (role.rom)
+		value |= PTE_A | PTE_D;
 	gpte->usable = (value & (PTE_P | PTE_A)) == (PTE_P | PTE_A) &&
 	               !(value & mode->reserved[level][gpte->leaf]);
 	gpte->dirty = value & PTE_D;
@@ -43,8 +46,11 @@ void gpte_decode(const struct rhz_vm *vm, const struct page *page, unsigned inde
 struct child child_of_table(struct rhz_vm *vm, const struct page *page, unsigned index,
                             const struct gpte *gpte)
 {
-	struct child child = { frame_of_gfn(vm, page->role.space, gpte->gfn), page->role };
+	struct child child = { .role = page->role };
+	bool rom;
 
+	child.frame = frame_of_table(vm, page->role.space, gpte->gfn, &rom);
+	child.role.rom = rom;
 	child.role.level--;
 	child.role.rights &= gpte->rights;
 	child.role.quadrant = page->role.guest == ROLE_32 ? index & 1 : 0;
@@ -78,7 +84,10 @@ bool child_of_pae_root(struct rhz_vm *vm, const struct page *root, unsigned inde
 		return root->frame != FRAME_NONE;
 	}
 	uint64_t pdpte = gpte_read(vm, root, index);
+	bool rom;
 
-	child->frame = frame_of_gfn(vm, root->role.space, (pdpte & PTE_FRAME) >> RHZ_PAGE_SHIFT);
+	child->frame = frame_of_table(vm, root->role.space, (pdpte & PTE_FRAME) >> RHZ_PAGE_SHIFT,
+	                              &rom);
+	child->role.rom = rom;
 	return pdpte & PTE_P && child->frame != FRAME_NONE;
 }

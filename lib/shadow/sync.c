@@ -154,7 +154,7 @@ static unsigned table_rescan(struct rhz_vm *vm, struct page *page)
 	const uint64_t *guest;
 	struct quick quick;
 
-	if (page->role.guest == ROLE_32) {
+	if (page->role.guest == ROLE_32 || page->role.rom) {
 		for (unsigned i = page_next_used(page, 0); i < TABLE_ENTRIES;
 		     i = page_next_used(page, i + 1))
 			differed += sync_entry(vm, page, i);
@@ -181,10 +181,10 @@ static unsigned table_rescan(struct rhz_vm *vm, struct page *page)
  * The other way round a store between the reading and the protecting is lost for ever. Frames are
  * marked tracked with the protecting, or the reading could map one writable again.
  */
-static bool frame_protect(struct rhz_vm *vm, uint32_t frame)
+static void frame_protect(struct rhz_vm *vm, uint32_t frame)
 {
 	frame_set_tracked(vm, frame, true);
-	return frame_write_protect(vm, frame);
+	frame_write_protect(vm, frame);
 }
 
 static void frame_rescan(struct rhz_vcpu *vcpu, uint32_t frame)
@@ -207,33 +207,28 @@ static void frame_rescan(struct rhz_vcpu *vcpu, uint32_t frame)
 
 void sync_frame(struct rhz_vcpu *vcpu, uint32_t frame)
 {
-	if (frame_protect(vcpu->vm, frame))
-		vm_kick(vcpu->vm);
+	frame_protect(vcpu->vm, frame);
+	vm_kick_stale(vcpu->vm);
 	frame_rescan(vcpu, frame);
 }
 
-static bool list_protect(struct rhz_vm *vm, uint32_t number)
+static void list_protect(struct rhz_vm *vm, uint32_t number)
 {
-	bool kick = false;
-
 	for (; number; number = page_at(vm, number)->list_next)
-		kick |= frame_protect(vm, page_at(vm, number)->frame);
-	return kick;
+		frame_protect(vm, page_at(vm, number)->frame);
 }
 
 void sync_lists(struct rhz_vcpu *vcpu, struct page *root)
 {
 	struct rhz_vm *vm = vcpu->vm;
-	bool kick;
 
 	vcpu->stats.syncs_asked++;
 	if (lists_empty(vm, root))
 		return;
 	vcpu->stats.syncs_done++;
-	kick = list_protect(vm, root->own_list);
-	kick |= list_protect(vm, vm->shared_list);
-	if (kick)
-		vm_kick(vm);
+	list_protect(vm, root->own_list);
+	list_protect(vm, vm->shared_list);
+	vm_kick_stale(vm);
 	while (root->own_list)
 		frame_rescan(vcpu, page_at(vm, root->own_list)->frame);
 	while (vm->shared_list)

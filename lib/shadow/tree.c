@@ -87,9 +87,11 @@ struct page *tree_find_pae_root(struct rhz_vm *vm, uint32_t frame, union role ro
 	return NULL;
 }
 
-struct page *tree_root(struct rhz_vcpu *vcpu, uint32_t frame, union role role,
-                       const uint64_t pdpte[4], bool *built)
+struct page *tree_root(struct rhz_vcpu *vcpu, struct child top, const uint64_t pdpte[4],
+                       bool *built)
 {
+	uint32_t frame = top.frame;
+	union role role = top.role;
 	struct rhz_vm *vm = vcpu->vm;
 	bool registers = role_is_pae_root(role) && role.guest == ROLE_PAE;
 	struct page *page = registers ? tree_find_pae_root(vm, frame, role, pdpte) :
@@ -111,5 +113,5 @@ struct page *tree_root(struct rhz_vcpu *vcpu, uint32_t frame, union role role,
 		*built = true;
 		return page;
 	}
-	return tree_get(vcpu, (struct child){ frame, role }, built);
+	return tree_get(vcpu, top, built);
 }

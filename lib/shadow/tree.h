@@ -23,11 +23,11 @@ void tree_link(struct rhz_vcpu *vcpu, struct page *page, unsigned index, struct 
 struct page *tree_find(struct rhz_vcpu *vcpu, uint64_t addr, unsigned *index);
 
 /*
- * The root for a guest table in this frame: found or made (*built). pdpte: the registers under
+ * The root for a guest's top table: found or made (*built). pdpte: the registers under
  * PAE. Null: no memory.
  */
-struct page *tree_root(struct rhz_vcpu *vcpu, uint32_t frame, union role role,
-                       const uint64_t pdpte[4], bool *built);
+struct page *tree_root(struct rhz_vcpu *vcpu, struct child top, const uint64_t pdpte[4],
+                       bool *built);
 
 /* The PAE root of this frame, role and these registers, or null. */
 struct page *tree_find_pae_root(struct rhz_vm *vm, uint32_t frame, union role role,
