@@ -136,15 +136,13 @@ void rhz_vcpu_flush_guest(struct rhz_vcpu *vcpu)
 {
 	vcpu_lock(vcpu);
 	invalidate_all(vcpu);
-	for (unsigned i = 0; i < RHZ_CONTEXTS; i++)
-		vcpu->context[i].stale |= i != vcpu->current;
 	vm_unlock(vcpu->vm);
 }
 
 /* [SDM2 INVPCID, table 3-57]: what raises #GP. Defined with paging off too. */
 static bool invpcid_faults(const struct rhz_vcpu *vcpu, uint64_t type, uint64_t pcid, rhz_gva gva)
 {
-	const struct context *context = &vcpu->context[vcpu->current];
+	const struct context *context = vcpu->now;
 	unsigned bits = context->mode.va_bits;
 
 	if (type > RHZ_INVPCID_ALL || pcid >> 12)

@@ -62,6 +62,8 @@ enum rhz_status rhz_vcpu_create(struct rhz_vm *vm, void *memory, size_t size,
 	if (status != RHZ_OK)
 		return status;
 	vcpu->vm = vm;
+	vcpu->now = &vcpu->context[RHZ_CONTEXT_L1];
+	root_bind(vcpu);
 	status = context_init(vcpu_context(vcpu), vm, 0, &reset);
 	if (status != RHZ_OK)
 		return status;
@@ -190,13 +192,13 @@ static void switch_trace(struct rhz_vcpu *vcpu, const struct context *context)
 /*
  * Makes 'next' the registers of context 'number' and that the current one, under its root. Either
  * all of it happens or nothing. pdptes: they are to be read. flush: what the guest may have cached
- * is invalidated; a switch without, back to a root that stayed current, need not sync.
+ * is invalidated. The lists are emptied even without: another vCPU may have grown the root's tree
+ * while we were away, by tables that we have no right to see out of date.
  */
 static enum rhz_load_result context_switch(struct rhz_vcpu *vcpu, unsigned number,
                                            struct context *next, bool pdptes, bool flush)
 {
 	enum rhz_load_result result = RHZ_LOAD_OK;
-	uint64_t reused = vcpu->stats.root_current_reused;
 	struct rhz_root_key key;
 
 	vcpu_lock(vcpu);
@@ -210,13 +212,12 @@ static enum rhz_load_result context_switch(struct rhz_vcpu *vcpu, unsigned numbe
 		result = RHZ_LOAD_NO_MEMORY;
 		goto out;
 	}
-	flush |= next->stale || vcpu->stats.root_current_reused == reused;
-	next->stale = false;
 	vcpu->context[number] = *next;
 	vcpu->current = number;
+	vcpu->now = &vcpu->context[number];
+	root_bind(vcpu);
 	switch_trace(vcpu, next);
-	if (flush)
-		sync_current(vcpu);
+	sync_current(vcpu);
 	if (flush && vcpu->vm->config.kind != RHZ_SHADOW)
 		roots_stale(vcpu);
 out:
@@ -228,44 +229,79 @@ out:
 
 static enum rhz_load_result load_cr3_slowly(struct rhz_vcpu *vcpu, uint64_t cr3)
 {
-	struct context next = *vcpu_context(vcpu);
+	struct context next = *vcpu->now;
 
 	next.regs.cr3 = cr3;
 	return context_switch(vcpu, vcpu->current, &next, next.mode.paging == RHZ_PAGING_PAE, true);
 }
 
+static __attribute__((noinline)) enum rhz_load_result load_synced(struct rhz_vcpu *vcpu)
+{
+	vcpu_lock(vcpu);
+	sync_lists(vcpu, vcpu->now->root);
+	vm_unlock(vcpu->vm);
+	return RHZ_LOAD_OK;
+}
+
+/* The root is not in the cache: it comes from the VM's pages or is made. */
+static __attribute__((noinline)) enum rhz_load_result
+load_cr3_missed(struct rhz_vcpu *vcpu, uint64_t cr3, struct rhz_root_key *key)
+{
+	enum rhz_load_result result = RHZ_LOAD_OK;
+	struct context *now = vcpu->now;
+	uint64_t before = now->regs.cr3;
+
+	vcpu_lock(vcpu);
+	now->regs.cr3 = cr3;
+	if (root_bring(vcpu, now, key)) {
+		root_bind(vcpu);
+		sync_current(vcpu);
+	} else {
+		now->regs.cr3 = before;
+		result = RHZ_LOAD_NO_MEMORY;
+	}
+	vm_unlock(vcpu->vm);
+	return result;
+}
+
+/* Another root than the current one, or something out of the ordinary. */
+static __attribute__((noinline)) enum rhz_load_result load_cr3_other(struct rhz_vcpu *vcpu,
+                                                                     uint64_t cr3)
+{
+	struct context *now = vcpu->now;
+	struct rhz_root_key key = {
+		.table = cr3 & now->cr3_mask,
+		.role = now->role.word,
+		.guest_asid = now->guest_asid,
+		.context = vcpu->current,
+	};
+
+	if (cr3 & now->cr3_reserved)
+		return RHZ_LOAD_GP;
+	if (!now->quick || !roots_undisturbed(vcpu) || vcpu->vm->host.trace)
+		return load_cr3_slowly(vcpu, cr3);
+	if (!root_find(vcpu, &key))
+		return load_cr3_missed(vcpu, cr3, &key);
+	now->regs.cr3 = cr3;
+	root_bind(vcpu);
+	now->root->writes = 0;
+	return __builtin_expect(lists_empty(vcpu->vm, now->root), 1) ? RHZ_LOAD_OK :
+	                                                               load_synced(vcpu);
+}
+
 enum rhz_load_result rhz_vcpu_load_cr3(struct rhz_vcpu *vcpu, uint64_t cr3)
 {
-	struct context *context = vcpu_context(vcpu);
-	struct rhz_root_key key;
-	struct page *root;
+	struct context *now = vcpu->now;
 
-	if (context->mode.pcide)
-		cr3 &= ~RHZ_CR3_NOFLUSH;
-	if (__builtin_expect(cr3 & context->cr3_reserved, 0))
-		return RHZ_LOAD_GP;
-	if (__builtin_expect(!context->quick || !roots_undisturbed(vcpu) ||
-	                     vcpu->vm->host.trace, 0))
-		return load_cr3_slowly(vcpu, cr3);
-	key.table = cr3 & context->cr3_mask;
-	key.role = context->role.word;
-	key.guest_asid = context->guest_asid;
-	key.context = vcpu->current;
-	if (__builtin_expect(!root_find(vcpu, &key), 0)) {
-		/* counted now; the way round by the lock counts again */
-		vcpu->stats.root_switches--;
-		vcpu->stats.root_missed--;
-		return load_cr3_slowly(vcpu, cr3);
-	}
-	context->regs.cr3 = cr3;
-	root = root_page(vcpu);
-	root->writes = 0;
-	if (__builtin_expect(!lists_empty(vcpu->vm, root), 0)) {
-		vcpu_lock(vcpu);
-		sync_lists(vcpu, root);
-		vm_unlock(vcpu->vm);
-	}
-	return RHZ_LOAD_OK;
+	cr3 &= now->cr3_kept;
+	if (__builtin_expect((cr3 & (now->cr3_mask | now->cr3_reserved)) != now->root_table ||
+	                     !roots_undisturbed(vcpu), 0))
+		return load_cr3_other(vcpu, cr3);
+	vcpu->stats.root_switches++;
+	vcpu->stats.root_current_reused++;
+	now->regs.cr3 = cr3;
+	return __builtin_expect(lists_empty(vcpu->vm, now->root), 1) ? RHZ_LOAD_OK :
+	                                                               load_synced(vcpu);
 }
 
 enum rhz_load_result rhz_vcpu_load_regs(struct rhz_vcpu *vcpu, const struct rhz_regs *regs)
@@ -324,6 +360,7 @@ enum rhz_load_result rhz_vcpu_set_address_space(struct rhz_vcpu *vcpu, unsigned 
 	vcpu->space = address_space;
 	for (unsigned i = 0; i < RHZ_CONTEXTS; i++)
 		vcpu->context[i].role.space = address_space;
+	root_bind(vcpu);
 	return RHZ_LOAD_OK;
 }
 
@@ -343,13 +380,13 @@ void rhz_vcpu_set_keys(struct rhz_vcpu *vcpu, uint32_t pkru, uint32_t pkrs)
 enum rhz_enter_result rhz_vcpu_enter(struct rhz_vcpu *vcpu, struct rhz_cpu *cpu,
                                      struct rhz_entry *entry)
 {
-	struct rhz_root_entry *root = root_entry(vcpu);
+	struct context *now = vcpu->now;
 
-	if (__builtin_expect(!root || !roots_undisturbed(vcpu), 0))
+	if (__builtin_expect(!now->root || !roots_undisturbed(vcpu), 0))
 		return RHZ_ENTER_PREPARE;
-	entry->root.v = page_at(vcpu->vm, root->page)->hpa;
-	entry->levels = vcpu_context(vcpu)->levels;
-	entry->flush = tag_lease(vcpu, cpu, root, &entry->tag);
+	entry->root.v = now->root->hpa;
+	entry->levels = now->levels;
+	entry->flush = tag_lease(vcpu, cpu, root_entry(vcpu), &entry->tag);
 	return RHZ_ENTER_OK;
 }
 
@@ -365,7 +402,8 @@ enum rhz_load_result rhz_vcpu_prepare(struct rhz_vcpu *vcpu)
 
 		if (!root_find(vcpu, &key) && !root_bring(vcpu, context, &key))
 			result = RHZ_LOAD_NO_MEMORY;
-		else
+		root_bind(vcpu);
+		if (result == RHZ_LOAD_OK)
 			sync_current(vcpu);
 	}
 	vm_unlock(vcpu->vm);

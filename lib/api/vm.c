@@ -79,6 +79,7 @@ enum rhz_status rhz_vm_create(void *memory, size_t size, const struct rhz_vm_con
 	if (size < layout.size)
 		return RHZ_ERR_MEMORY_SIZE;
 	memset(vm, 0, sizeof(*vm));
+	memset(at + layout.pages, 0, sizeof(struct page)); /* PAGE_NIL: its own list is empty */
 	memset(at + layout.buckets, 0, layout.chunks - layout.buckets);
 	vm->config = *config;
 	vm->host = *config->host;

@@ -4,12 +4,22 @@
 
 #include "core/page.h"
 
+/* The number of the vCPU at hand, UINT32_MAX if there is none. */
+static uint32_t self_number(const struct rhz_vm *vm)
+{
+	for (uint32_t i = 0; vm->self && i < RHZ_MAX_VCPUS; i++) {
+		if (vm->vcpu[i] == vm->self)
+			return i;
+	}
+	return UINT32_MAX;
+}
+
 void vm_kick(struct rhz_vm *vm)
 {
 	uint64_t set = vm->vcpus_made;
 
 	if (vm->self)
-		set &= ~(1ull << vm->self_id);
+		set &= ~(1ull << self_number(vm));
 	vm->kick_wanted = false;
 	vm->kicked = vm->removals;
 	if (!set || !vm->host.kick)
@@ -18,28 +28,18 @@ void vm_kick(struct rhz_vm *vm)
 	vm->host.kick(vm->host.ctx, set);
 }
 
-void vm_settle(struct rhz_vm *vm)
+void vm_settle_now(struct rhz_vm *vm)
 {
-	if (__builtin_expect(!vm->kick_wanted && !vm->dead, 1))
-		return;
 	if (vm->dead || vm->kicked != vm->removals)
 		vm_kick(vm);
 	vm->kick_wanted = false;
 	pages_free_dead(vm);
 }
 
-void vm_unlock(struct rhz_vm *vm)
-{
-	vm_settle(vm);
-	vm->self = NULL;
-	if (vm->host.unlock)
-		vm->host.unlock(vm->host.ctx);
-}
-
 void trace_emit(struct rhz_vm *vm, enum rhz_event_kind kind, unsigned level, uint64_t address,
                 uint64_t value)
 {
-	struct rhz_event event = { kind, vm->self_id, level, address, value };
+	struct rhz_event event = { kind, self_number(vm), level, address, value };
 
 	vm->host.trace(vm->host.ctx, &event);
 }

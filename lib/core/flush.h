@@ -30,10 +30,22 @@ RHZ_INLINE void vm_kick_stale(struct rhz_vm *vm)
 		vm_kick(vm);
 }
 
+void vm_settle_now(struct rhz_vm *vm);
+
 /* Kicks if that is wanted and due, or pages wait to be freed, and frees them. Ends every operation. */
-void vm_settle(struct rhz_vm *vm);
+RHZ_INLINE void vm_settle(struct rhz_vm *vm)
+{
+	if (__builtin_expect(vm->kick_wanted || vm->dead, 0))
+		vm_settle_now(vm);
+}
 
 /* Settles and gives the lock back. */
-void vm_unlock(struct rhz_vm *vm);
+RHZ_INLINE void vm_unlock(struct rhz_vm *vm)
+{
+	vm_settle(vm);
+	vm->self = NULL;
+	if (vm->host.unlock)
+		vm->host.unlock(vm->host.ctx);
+}
 
 #endif

@@ -17,6 +17,16 @@ RHZ_INLINE struct slot *slot_find(struct rhz_vm *vm, unsigned space, uint64_t gf
 	return slot_search(&vm->space[space], vm->slot, gfn);
 }
 
+/* The slot that holds the address, or null. */
+RHZ_INLINE struct slot *slot_at(struct rhz_vm *vm, unsigned space, uint64_t gpa)
+{
+	struct slot *hint = vm->space[space].hint;
+
+	if (__builtin_expect(hint && gpa - hint->start < hint->bytes, 1))
+		return hint;
+	return slot_search(&vm->space[space], vm->slot, gpa >> RHZ_PAGE_SHIFT);
+}
+
 RHZ_INLINE uint32_t slot_frame(const struct slot *slot, uint64_t gfn)
 {
 	return (uint32_t)(slot->first + (gfn - slot->gfn));

@@ -14,8 +14,8 @@ void list_join(struct rhz_vm *vm, struct page *page);
 void list_leave(struct rhz_vm *vm, struct page *page);
 
 /*
- * The page, of level 2 or more, gets another parent or loses one: tables below it that are on its
- * only root's own list go to the shared one.
+ * The page, of level 2 or more, loses a parent: tables below it that are on its only root's own list
+ * go to the shared one. (Before it gets another parent they are synced: shadow/sync.h.)
  */
 void list_disown(struct rhz_vm *vm, struct page *page);
 

@@ -111,6 +111,9 @@ bool pages_reserve(struct rhz_vm *vm, uint32_t pages)
 		if (!pages_reclaim_one(vm))
 			return false;
 	}
+	/* while it has, some more: then most faults need not look what they lack */
+	while (vm->spares < SPARES && spare_add(vm, RHZ_PAGE_ANYWHERE))
+		;
 	return true;
 }
 

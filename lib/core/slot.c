@@ -229,6 +229,9 @@ static void slot_place(struct slot *slot, uint64_t gfn, const struct rhz_ram *ra
 	uint64_t page = slot->offset / RHZ_PAGE_SIZE;
 
 	slot->gfn = gfn;
+	slot->start = gfn << RHZ_PAGE_SHIFT;
+	slot->bytes = slot->pages << RHZ_PAGE_SHIFT;
+	slot->base = (uintptr_t)ram->at + slot->offset - slot->start;
 	slot->first = ram->first + page;
 	slot->to_hfn = (int64_t)(ram->first_hfn + page - gfn);
 	slot->at = ram->at + slot->offset;

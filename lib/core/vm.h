@@ -81,6 +81,8 @@ struct rhz_ram {
 };
 
 struct slot {
+	uint64_t start, bytes; /* the same as gfn and pages, for readers of guest tables */
+	uintptr_t base;        /* our address of a guest-physical one is base + that one */
 	uint64_t gfn, pages;
 	uint64_t first;     /* frame of its first page */
 	int64_t to_hfn;     /* host frame number = gfn + to_hfn */
@@ -113,7 +115,6 @@ struct rhz_vm {
 	/* Under pressure: gives up a cached root of the vCPU at hand; false if it has none (root/). */
 	bool (*give_up_root)(struct rhz_vm *vm);
 	struct rhz_vcpu *self;   /* the vCPU on whose behalf the lock is held, or null */
-	uint32_t self_id;        /* its number, or UINT32_MAX */
 
 	struct page *page;       /* [0] unused */
 	uint32_t *bucket;        /* by frame */
@@ -167,7 +168,6 @@ RHZ_INLINE void vm_lock(struct rhz_vm *vm)
 	if (vm->host.lock)
 		vm->host.lock(vm->host.ctx);
 	vm->self = NULL;
-	vm->self_id = UINT32_MAX;
 }
 
 void trace_emit(struct rhz_vm *vm, enum rhz_event_kind kind, unsigned level, uint64_t address,

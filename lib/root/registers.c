@@ -64,6 +64,7 @@ enum rhz_status context_init(struct context *context, const struct rhz_vm *vm, u
 	context->cr3_mask = context->quick ? mode->cr3_table : 0;
 	/* [SDM3 4.5.2, table 4-12]; bit 63 is taken off before, where it is a flag */
 	context->cr3_reserved = ~0ull << vm->config.cpuid.maxphyaddr;
+	context->cr3_kept = mode->pcide ? ~RHZ_CR3_NOFLUSH : ~0ull;
 	context->entered = true;
 	return RHZ_OK;
 }

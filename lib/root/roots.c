@@ -31,6 +31,18 @@ static void root_remove(struct rhz_vcpu *vcpu, unsigned index)
 	root_let_go(vcpu, rhz_root_cache_remove(&vcpu->roots, index));
 }
 
+void root_bind(struct rhz_vcpu *vcpu)
+{
+	struct context *now = vcpu->now;
+	struct rhz_root_entry *entry = root_entry(vcpu);
+
+	now->root = entry ? page_at(vcpu->vm, entry->page) : NULL;
+	now->root_table = NO_TABLE;
+	if (entry && now->quick && vcpu->roots.plain && !vcpu->vm->host.trace && entry->key.role == now->role.word &&
+	    entry->key.guest_asid == now->guest_asid)
+		now->root_table = entry->key.table;
+}
+
 static bool is_cached_only(const struct rhz_vcpu *vcpu, unsigned index)
 {
 	for (unsigned i = 0; i < RHZ_CONTEXTS; i++) {
@@ -45,10 +57,11 @@ void roots_prune(struct rhz_vcpu *vcpu)
 	struct rhz_vm *vm = vcpu->vm;
 	uint32_t requests;
 
-	if (roots_undisturbed(vcpu))
+	if (__builtin_expect(roots_undisturbed(vcpu), 1))
 		return;
-	requests = __atomic_exchange_n(&vcpu->requests, 0, __ATOMIC_ACQ_REL);
 	vcpu->dooms_seen = vm->dooms;
+	requests = vcpu->requests;
+	vcpu->requests = 0;
 	for (unsigned i = 0; i < RHZ_ROOT_ENTRIES; i++) {
 		if (!rhz_root_cache_holds(&vcpu->roots, i))
 			continue;
@@ -56,6 +69,7 @@ void roots_prune(struct rhz_vcpu *vcpu)
 		    (requests & REQUEST_GIVE_UP_ROOTS && is_cached_only(vcpu, i)))
 			root_remove(vcpu, i);
 	}
+	root_bind(vcpu);
 }
 
 void roots_drop(struct rhz_vcpu *vcpu)
@@ -89,8 +103,9 @@ bool roots_give_up_one(struct rhz_vm *vm)
 
 	for (unsigned i = 0; i < RHZ_MAX_VCPUS; i++) {
 		if (vm->vcpu[i] && vm->vcpu[i] != vm->self)
-			__atomic_fetch_or(&vm->vcpu[i]->requests, REQUEST_GIVE_UP_ROOTS, __ATOMIC_ACQ_REL);
+			vm->vcpu[i]->requests |= REQUEST_GIVE_UP_ROOTS;
 	}
+	__atomic_store_n(&vm->dooms, vm->dooms + 1, __ATOMIC_RELEASE);
 	if (!vm->self)
 		return false;
 	oldest = rhz_root_cache_oldest(&vm->self->roots);

@@ -21,17 +21,17 @@ RHZ_INLINE struct rhz_root_entry *root_entry(struct rhz_vcpu *vcpu)
 /* The current context's root, or null. */
 RHZ_INLINE struct page *root_page(struct rhz_vcpu *vcpu)
 {
-	struct rhz_root_entry *entry = root_entry(vcpu);
-
-	return entry ? page_at(vcpu->vm, entry->page) : NULL;
+	return vcpu->now->root;
 }
 
 /* Nothing was asked of the vCPU and no root of anybody's was zapped since it last looked. */
 RHZ_INLINE bool roots_undisturbed(const struct rhz_vcpu *vcpu)
 {
-	return vcpu->dooms_seen == __atomic_load_n(&vcpu->vm->dooms, __ATOMIC_ACQUIRE) &&
-	       !__atomic_load_n(&vcpu->requests, __ATOMIC_ACQUIRE);
+	return vcpu->dooms_seen == __atomic_load_n(&vcpu->vm->dooms, __ATOMIC_ACQUIRE);
 }
+
+/* The current root may have changed: notes it where the load path looks first. */
+void root_bind(struct rhz_vcpu *vcpu);
 
 /* Looks for the root, makes it current, counts. Takes no lock, allocates nothing. */
 RHZ_INLINE bool root_find(struct rhz_vcpu *vcpu, const struct rhz_root_key *key)

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* A vCPU's own data: its contexts and its roots. Used by its thread alone, but for 'requests'. */
+/*
+ * A vCPU's own data: its contexts and its roots. Used by its thread alone, but for
+ * 'requests'.
+ */
 #ifndef RHZ_ROOT_VCPU_H
 #define RHZ_ROOT_VCPU_H
 
@@ -19,19 +22,26 @@ struct context {
 	uint32_t guest_asid;
 	uint8_t levels;     /* of our tables */
 	bool entered;       /* it has registers */
-	bool stale;         /* it was invalidated while another was current: sync at the next switch */
 	/* A CR3 load is nothing but another table address: paging is on, and no PDPTE registers */
 	bool quick;
 	uint64_t cr3_mask;  /* the bits that address the top table */
 	uint64_t cr3_reserved;
+	uint64_t cr3_kept;  /* all but the no-flush flag, if it is one */
+	/* The current root, or null; and its table, if nothing but that is to be compared. */
+	struct page *root;
+	uint64_t root_table;
 };
+
+/* No table lies there. */
+#define NO_TABLE (~0ull)
 
 struct rhz_vcpu {
 	struct rhz_vm *vm;
 	uint32_t id;
-	uint32_t requests;      /* atomic: REQUEST_* */
+	uint32_t requests;      /* REQUEST_*, with the lock; 'dooms' is raised with them */
 	uint64_t dooms_seen;    /* vm->dooms when the roots were last looked through */
-	unsigned current;       /* enum rhz_context */
+	struct context *now;    /* the current context ... */
+	unsigned current;       /* ... and its enum rhz_context */
 	unsigned space;         /* address space */
 	uint64_t last_spurious; /* address of the last fault, plus 1, if nothing was wrong with it */
 	struct context context[RHZ_CONTEXTS];
@@ -44,12 +54,11 @@ RHZ_INLINE void vcpu_lock(struct rhz_vcpu *vcpu)
 {
 	vm_lock(vcpu->vm);
 	vcpu->vm->self = vcpu;
-	vcpu->vm->self_id = vcpu->id;
 }
 
 RHZ_INLINE struct context *vcpu_context(struct rhz_vcpu *vcpu)
 {
-	return &vcpu->context[vcpu->current];
+	return vcpu->now;
 }
 
 #endif

@@ -8,14 +8,14 @@
 RHZ_INLINE bool slot_read(void *ctx, rhz_gpa at, unsigned bytes, uint64_t *value)
 {
 	struct rhz_vcpu *vcpu = ctx;
-	struct slot *slot = slot_find(vcpu->vm, vcpu->space, at.v >> RHZ_PAGE_SHIFT);
+	struct slot *slot = slot_at(vcpu->vm, vcpu->space, at.v);
 	const void *from;
 
 	if (__builtin_expect(!slot, 0)) {
 		*value = 0;
 		return true;
 	}
-	from = slot->at + (at.v - (slot->gfn << RHZ_PAGE_SHIFT));
+	from = (const void *)(slot->base + at.v);
 	*value = bytes == 8 ? __atomic_load_n((const uint64_t *)from, __ATOMIC_RELAXED) :
 	                      __atomic_load_n((const uint32_t *)from, __ATOMIC_RELAXED);
 	return true;
@@ -24,15 +24,14 @@ RHZ_INLINE bool slot_read(void *ctx, rhz_gpa at, unsigned bytes, uint64_t *value
 static bool slot_swap(void *ctx, rhz_gpa at, unsigned bytes, uint64_t old, uint64_t new)
 {
 	struct rhz_vcpu *vcpu = ctx;
-	uint64_t gfn = at.v >> RHZ_PAGE_SHIFT;
-	struct slot *slot = slot_find(vcpu->vm, vcpu->space, gfn);
+	struct slot *slot = slot_at(vcpu->vm, vcpu->space, at.v);
 	uint32_t old32 = (uint32_t)old;
 	bool done;
 	void *to;
 
 	if (!slot || slot->read_only)
 		return true;
-	to = slot->at + (at.v - (slot->gfn << RHZ_PAGE_SHIFT));
+	to = (void *)(slot->base + at.v);
 	if (bytes == 8)
 		done = __atomic_compare_exchange_n((uint64_t *)to, &old, new, false,
 		                                   __ATOMIC_SEQ_CST, __ATOMIC_RELAXED);
@@ -40,7 +39,7 @@ static bool slot_swap(void *ctx, rhz_gpa at, unsigned bytes, uint64_t old, uint6
 		done = __atomic_compare_exchange_n((uint32_t *)to, &old32, (uint32_t)new, false,
 		                                   __ATOMIC_SEQ_CST, __ATOMIC_RELAXED);
 	if (done)
-		slot_log_dirty(vcpu->vm, slot, gfn);
+		slot_log_dirty(vcpu->vm, slot, at.v >> RHZ_PAGE_SHIFT);
 	return done;
 }
 
@@ -95,14 +94,20 @@ enum rhz_ad_result vcpu_set_ad(struct rhz_vcpu *vcpu, unsigned access, struct rh
 {
 	const struct context *context = vcpu_context(vcpu);
 
-	if (context->mode.paging == RHZ_PAGING_NONE)
+	uint64_t all = walk->entry[walk->level] | (access & RHZ_ACCESS_WRITE ? 0 : PTE_D);
+	unsigned top = context->mode.paging == RHZ_PAGING_PAE ? 2 : walk->top;
+
+	/* nearly always they are set already */
+	for (unsigned level = walk->level + 1u; level <= top; level++)
+		all &= walk->entry[level] | PTE_D;
+	if (__builtin_expect((all & (PTE_A | PTE_D)) == (PTE_A | PTE_D), 1))
 		return RHZ_AD_UNCHANGED;
 	return rhz_guest_set_ad(&context->mode, walk, access, slot_swap, vcpu);
 }
 
 bool vcpu_entry_still(struct rhz_vcpu *vcpu, rhz_gpa at, unsigned bytes, uint64_t value)
 {
-	struct slot *slot = slot_find(vcpu->vm, vcpu->space, at.v >> RHZ_PAGE_SHIFT);
+	struct slot *slot = slot_at(vcpu->vm, vcpu->space, at.v);
 	uint64_t ignored = slot && slot->read_only ? PTE_A | PTE_D : 0;
 
 	return !((vcpu_read_entry(vcpu, at, bytes) ^ value) & ~ignored);

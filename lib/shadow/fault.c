@@ -58,12 +58,14 @@ static bool mmio_allows(const struct context *context, uint64_t spte, unsigned a
 /* An MMIO entry answers without a guest walk, as a TLB entry would. */
 static bool mmio_cached(struct rhz_vcpu *vcpu, rhz_gva gva, unsigned access, rhz_gpa *gpa)
 {
+	const struct rhz_mode *mode = &vcpu_context(vcpu)->mode;
 	struct rhz_vm *vm = vcpu->vm;
 	unsigned index = 0;
 	struct page *page;
 	uint64_t spte;
 
-	if (!vm->stats.mmio_entries)
+	/* an illegal address has the indices of a legal one: that is the walk's to tell */
+	if (!vm->stats.mmio_entries || ((gva.v & mode->va_mask) + mode->va_bias) >> mode->va_bits)
 		return false;
 	page = tree_find(vcpu, gva.v, &index);
 	if (!page)
@@ -221,6 +223,14 @@ static bool path_reserve(const struct try *try)
 
 /* ---- the leaf ---- */
 
+/* Always the entry's own bits: whether they mean anything is for the processor's CR4 to say. */
+static unsigned try_key(const struct try *try, const struct page *page)
+{
+	uint64_t guest = try->walk.entry[try->walk.level];
+
+	return page->role.host == ROLE_HOST_LONG ? (guest & PTE_KEY) >> PTE_KEY_SHIFT : 0;
+}
+
 static struct leaf leaf_wanted(const struct try *try, const struct page *page)
 {
 	uint64_t guest = try->walk.entry[try->walk.level];
@@ -229,7 +239,7 @@ static struct leaf leaf_wanted(const struct try *try, const struct page *page)
 		.level = page->role.level,
 		.rights = try->rights,
 		.memory = (unsigned)(guest & (PTE_PWT | PTE_PCD)) >> 3 | pat,
-		.key = try->walk.key,
+		.key = try_key(try, page),
 	};
 	uint64_t gfn = try->gfn & ~((1ull << (9 * (leaf.level - 1))) - 1);
 	bool write = try->access & RHZ_ACCESS_WRITE;
@@ -302,7 +312,7 @@ static enum rhz_fault_result try_mmio(struct try *try, bool reserved, struct rhz
 		return RHZ_FAULT_MMIO;
 	/* present to MMIO drops the old entry first */
 	entry_clear(vm, page, index);
-	entry_set_mmio(vm, page, index, try->gfn, try->rights, try->walk.key);
+	entry_set_mmio(vm, page, index, try->gfn, try->rights, try_key(try, page));
 	try->vcpu->stats.pf_mmio_spte_created++;
 	return RHZ_FAULT_MMIO;
 }

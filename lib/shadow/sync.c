@@ -218,6 +218,15 @@ static void list_protect(struct rhz_vm *vm, uint32_t number)
 		frame_protect(vm, page_at(vm, number)->frame);
 }
 
+void sync_below(struct rhz_vcpu *vcpu, struct page *page)
+{
+	struct rhz_vm *vm = vcpu->vm;
+	uint32_t owner = list_owner(vm, page);
+
+	/* without an owner, what is out of sync below is on the shared list; page 0 has no own one */
+	sync_lists(vcpu, page_at(vm, owner == LIST_SHARED ? PAGE_NIL : owner));
+}
+
 void sync_lists(struct rhz_vcpu *vcpu, struct page *root)
 {
 	struct rhz_vm *vm = vcpu->vm;

@@ -15,6 +15,12 @@
 /* Empties the root's own list and the shared one. With the lock. */
 void sync_lists(struct rhz_vcpu *vcpu, struct page *root);
 
+/*
+ * The page, of level 2 or more and made long ago, is going to be linked: syncs the tables below it
+ * that may be out of sync. From not present to present the guest need not flush.
+ */
+void sync_below(struct rhz_vcpu *vcpu, struct page *page);
+
 /* Syncs every page of this frame that is on a list: they are going to be linked or looked at. */
 void sync_frame(struct rhz_vcpu *vcpu, uint32_t frame);
 

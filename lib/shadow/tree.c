@@ -3,7 +3,6 @@
 #include "shadow/tree.h"
 
 #include "core/flush.h"
-#include "core/list.h"
 #include "core/mem.h"
 #include "shadow/sync.h"
 
@@ -14,7 +13,9 @@ struct page *tree_get(struct rhz_vcpu *vcpu, struct child child, bool *made)
 
 	/* sync before link: from not present to present the guest need not flush */
 	if (page) {
-		if (page->list != LIST_NONE)
+		if (page->role.level > 1)
+			sync_below(vcpu, page);
+		else if (page->list != LIST_NONE)
 			sync_frame(vcpu, child.frame);
 		page_touch(vm, page);
 		return page;
@@ -49,9 +50,6 @@ struct page *tree_below(struct rhz_vcpu *vcpu, struct page *page, unsigned index
 
 void tree_link(struct rhz_vcpu *vcpu, struct page *page, unsigned index, struct page *child)
 {
-	/* tables below that were this child's only root's business are everybody's now */
-	if (child->role.level > 1)
-		list_disown(vcpu->vm, child);
 	entry_set_table(vcpu->vm, page, index, child);
 }
 
