@@ -71,7 +71,7 @@ enum {
 	RHZ_ACCESS_WRITE = 1 << 0,
 	RHZ_ACCESS_FETCH = 1 << 1,
 	RHZ_ACCESS_USER = 1 << 2,     /* user-mode access: CPL 3 and not implicit */
-	RHZ_ACCESS_IMPLICIT = 1 << 3, /* supervisor access to a system structure, whatever the CPL */
+	RHZ_ACCESS_IMPLICIT = 1 << 3, /* a supervisor's, to a system structure, at any CPL */
 	RHZ_ACCESS_AC = 1 << 4,       /* EFLAGS.AC = 1 */
 	RHZ_ACCESS_TABLE = 1 << 5,    /* EPT only: the processor's own access to a guest table */
 };
@@ -107,12 +107,12 @@ struct rhz_mode {
 	enum rhz_vendor vendor;
 	uint8_t maxphyaddr;
 	uint64_t cr3_table; /* the bits of CR3 that address the top table */
-	/* reserved bits of an entry at a level (1-based): [level][0] as a table, [level][1] as a leaf */
+	/* reserved bits of an entry, by level (1-based): [level][0] as a table, [1] as a leaf */
 	uint64_t reserved[RHZ_MAX_LEVELS + 1][2];
 	uint64_t va_mask; /* the bits of an address that count: 32-bit modes drop the others */
-	uint64_t va_bias; /* an address plus this, shifted right by va_bits, is 0, or it is illegal */
+	uint64_t va_bias; /* an address plus this, shifted right by va_bits, is 0, or is illegal */
 	uint64_t global;  /* the G bit if CR4.PGE, else 0 */
-	/* by level: the bits that no plain table (level 1: leaf) has, P being flipped (guest/walk.h) */
+	/* by level: bits that no plain table (level 1: leaf) has, P flipped (guest/walk.h) */
 	uint64_t refused[RHZ_MAX_LEVELS + 1];
 	struct rhz_rules rules;
 };
@@ -251,7 +251,7 @@ struct rhz_ept_walk {
 	enum rhz_ept_outcome outcome;
 	uint64_t qualification; /* for a violation; bits 7 and 8 are the caller's */
 	uint8_t level, top;
-	uint8_t rights;         /* RHZ_RIGHT_READ, _WRITE, _EXEC; _USER: user execute if mode_based */
+	uint8_t rights;         /* RHZ_RIGHT_*; _USER: user execute, if mode_based */
 	uint8_t page_shift;
 	uint8_t memory_type;    /* of the leaf: bits 5:3 */
 	bool ignore_pat;

@@ -97,10 +97,9 @@ static enum rhz_flush invalidate_address(struct rhz_vcpu *vcpu, rhz_gva gva)
 	uint64_t before = vm->removals;
 
 	trace(vm, RHZ_EVENT_INVALIDATE, 0, gva.v, 0);
-	shadow_invalidate(vcpu, gva);
-	if (vm->removals == before)
+	if (!shadow_invalidate(vcpu, gva) || vm->removals == before ||
+	    !tag_flushed_address(vcpu, root_entry(vcpu), before))
 		return RHZ_FLUSH_NONE;
-	tag_flushed_address(vm, root_entry(vcpu), before);
 	vcpu->stats.flush_address++;
 	return RHZ_FLUSH_ADDRESS;
 }

@@ -227,14 +227,6 @@ out:
 
 /* ---- loads ---- */
 
-static enum rhz_load_result load_cr3_slowly(struct rhz_vcpu *vcpu, uint64_t cr3)
-{
-	struct context next = *vcpu->now;
-
-	next.regs.cr3 = cr3;
-	return context_switch(vcpu, vcpu->current, &next, next.mode.paging == RHZ_PAGING_PAE, true);
-}
-
 static __attribute__((noinline)) enum rhz_load_result load_synced(struct rhz_vcpu *vcpu)
 {
 	vcpu_lock(vcpu);
@@ -243,25 +235,57 @@ static __attribute__((noinline)) enum rhz_load_result load_synced(struct rhz_vcp
 	return RHZ_LOAD_OK;
 }
 
+static __attribute__((noinline)) enum rhz_load_result load_renewed(struct rhz_vcpu *vcpu)
+{
+	rhz_root_cache_renew(&vcpu->roots);
+	return lists_empty(vcpu->vm, vcpu->now->root) ? RHZ_LOAD_OK : load_synced(vcpu);
+}
+
 /* The root is not in the cache: it comes from the VM's pages or is made. */
-static __attribute__((noinline)) enum rhz_load_result
-load_cr3_missed(struct rhz_vcpu *vcpu, uint64_t cr3, struct rhz_root_key *key)
+static __attribute__((noinline)) enum rhz_load_result load_cr3_missed(struct rhz_vcpu *vcpu,
+                                                                      uint64_t cr3)
 {
 	enum rhz_load_result result = RHZ_LOAD_OK;
 	struct context *now = vcpu->now;
+	struct rhz_root_key key = now->key;
 	uint64_t before = now->regs.cr3;
 
 	vcpu_lock(vcpu);
 	now->regs.cr3 = cr3;
-	if (root_bring(vcpu, now, key)) {
+	if (root_bring(vcpu, now, &key)) {
 		root_bind(vcpu);
 		sync_current(vcpu);
 	} else {
 		now->regs.cr3 = before;
+		root_bind(vcpu);
 		result = RHZ_LOAD_NO_MEMORY;
 	}
 	vm_unlock(vcpu->vm);
 	return result;
+}
+
+/* Another policy than the usual ones, no current root, PDPTEs to be read, trace events wanted. */
+static __attribute__((noinline)) enum rhz_load_result load_cr3_unusual(struct rhz_vcpu *vcpu,
+                                                                       uint64_t cr3)
+{
+	struct context *now = vcpu->now;
+
+	if (cr3 & now->cr3_reserved)
+		return RHZ_LOAD_GP;
+	if (!now->quick || !roots_undisturbed(vcpu) || vcpu->vm->host.trace) {
+		struct context next = *now;
+
+		next.regs.cr3 = cr3;
+		return context_switch(vcpu, vcpu->current, &next,
+		                      next.mode.paging == RHZ_PAGING_PAE, true);
+	}
+	now->key.table = cr3 & now->cr3_mask;
+	if (!root_find(vcpu, &now->key))
+		return load_cr3_missed(vcpu, cr3);
+	now->regs.cr3 = cr3;
+	root_bind(vcpu);
+	now->root->writes = 0;
+	return lists_empty(vcpu->vm, now->root) ? RHZ_LOAD_OK : load_synced(vcpu);
 }
 
 /* Another root than the current one, or something out of the ordinary. */
@@ -269,24 +293,30 @@ static __attribute__((noinline)) enum rhz_load_result load_cr3_other(struct rhz_
                                                                      uint64_t cr3)
 {
 	struct context *now = vcpu->now;
-	struct rhz_root_key key = {
-		.table = cr3 & now->cr3_mask,
-		.role = now->role.word,
-		.guest_asid = now->guest_asid,
-		.context = vcpu->current,
-	};
+	unsigned position;
+	struct page *root;
+	size_t index;
+	bool renew;
 
-	if (cr3 & now->cr3_reserved)
-		return RHZ_LOAD_GP;
-	if (!now->quick || !roots_undisturbed(vcpu) || vcpu->vm->host.trace)
-		return load_cr3_slowly(vcpu, cr3);
-	if (!root_find(vcpu, &key))
-		return load_cr3_missed(vcpu, cr3, &key);
+	if (__builtin_expect((cr3 | now->unusual) & now->cr3_reserved ||
+	                     !roots_undisturbed(vcpu), 0))
+		return load_cr3_unusual(vcpu, cr3);
+	now->key.table = cr3 & now->cr3_mask;
+	index = root_cache_find_plain(&vcpu->roots, &now->key, &position, &renew);
+	vcpu->stats.root_switches++;
+	if (__builtin_expect(index == RHZ_ROOT_NO_ENTRY, 0)) {
+		vcpu->stats.root_missed++;
+		return load_cr3_missed(vcpu, cr3);
+	}
+	vcpu->stats.root_cached_reused++;
+	vcpu->stats.root_reused_at[position]++;
+	root = vcpu->roots.entry[index].owned;
+	root->writes = 0;
+	now->root = root;
 	now->regs.cr3 = cr3;
-	root_bind(vcpu);
-	now->root->writes = 0;
-	return __builtin_expect(lists_empty(vcpu->vm, now->root), 1) ? RHZ_LOAD_OK :
-	                                                               load_synced(vcpu);
+	if (__builtin_expect(renew, 0))
+		return load_renewed(vcpu);
+	return __builtin_expect(lists_empty(vcpu->vm, root), 1) ? RHZ_LOAD_OK : load_synced(vcpu);
 }
 
 enum rhz_load_result rhz_vcpu_load_cr3(struct rhz_vcpu *vcpu, uint64_t cr3)
@@ -294,7 +324,7 @@ enum rhz_load_result rhz_vcpu_load_cr3(struct rhz_vcpu *vcpu, uint64_t cr3)
 	struct context *now = vcpu->now;
 
 	cr3 &= now->cr3_kept;
-	if (__builtin_expect((cr3 & (now->cr3_mask | now->cr3_reserved)) != now->root_table ||
+	if (__builtin_expect((cr3 & now->cr3_judged) != now->key.table ||
 	                     !roots_undisturbed(vcpu), 0))
 		return load_cr3_other(vcpu, cr3);
 	vcpu->stats.root_switches++;

@@ -92,6 +92,10 @@ enum rhz_status rhz_vm_create(void *memory, size_t size, const struct rhz_vm_con
 	vm->chunks_most = layout.chunk_count;
 	vm->hash_shift = 32 - layout.hash_bits;
 	vm->give_up_root = roots_give_up_one;
+	for (unsigned i = 0; i < RHZ_MAX_ADDRESS_SPACES; i++) {
+		vm->space[i].slots = vm->slot;
+		vm->space[i].hint = &vm->no_slot;
+	}
 	modes_init(vm);
 	*out = vm;
 	return RHZ_OK;
@@ -124,7 +128,6 @@ void rhz_vm_wrote(struct rhz_vm *vm, unsigned address_space, rhz_gpa gpa, uint64
 
 		if (slot) {
 			slot_log_dirty(vm, slot, gfn);
-			vm->stats.mmu_pte_write++;
 			frame_written(vm, slot_frame(slot, gfn), from, from + (unsigned)part);
 		}
 		gpa.v += part;
@@ -177,7 +180,7 @@ uint32_t rhz_vm_shrink(struct rhz_vm *vm, uint32_t pages)
 
 	vm_lock(vm);
 	pages_reclaim(vm, pages);
-	used = vm->pages_used;
+	used = vm->pages_used - vm->dead_count; /* those go with the lock */
 	vm_unlock(vm);
 	return used;
 }

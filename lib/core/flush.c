@@ -17,14 +17,16 @@ static uint32_t self_number(const struct rhz_vm *vm)
 void vm_kick(struct rhz_vm *vm)
 {
 	uint64_t set = vm->vcpus_made;
+	uint32_t self = self_number(vm); /* none, too, when a vCPU is being destroyed */
 
-	if (vm->self)
-		set &= ~(1ull << self_number(vm));
+	if (self < RHZ_MAX_VCPUS)
+		set &= ~(1ull << self);
 	vm->kick_wanted = false;
 	vm->kicked = vm->removals;
 	if (!set || !vm->host.kick)
 		return;
 	vm->stats.remote_tlb_flush++;
+	vm->kicks++;
 	vm->host.kick(vm->host.ctx, set);
 }
 

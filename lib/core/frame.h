@@ -5,26 +5,22 @@
 
 #include "core/vm.h"
 
-struct slot *slot_search(struct space *space, struct slot *slots, uint64_t gfn);
+struct slot *slot_search(struct space *space, uint64_t gpa);
+
+/* The slot that holds the address, or null. */
+RHZ_INLINE struct slot *slot_at(struct space *space, uint64_t gpa)
+{
+	struct slot *hint = space->hint;
+
+	if (__builtin_expect(gpa - hint->start < hint->bytes, 1))
+		return hint;
+	return slot_search(space, gpa);
+}
 
 /* The slot that holds gfn, or null. */
 RHZ_INLINE struct slot *slot_find(struct rhz_vm *vm, unsigned space, uint64_t gfn)
 {
-	struct slot *hint = vm->space[space].hint;
-
-	if (__builtin_expect(hint && gfn - hint->gfn < hint->pages, 1))
-		return hint;
-	return slot_search(&vm->space[space], vm->slot, gfn);
-}
-
-/* The slot that holds the address, or null. */
-RHZ_INLINE struct slot *slot_at(struct rhz_vm *vm, unsigned space, uint64_t gpa)
-{
-	struct slot *hint = vm->space[space].hint;
-
-	if (__builtin_expect(hint && gpa - hint->start < hint->bytes, 1))
-		return hint;
-	return slot_search(&vm->space[space], vm->slot, gpa >> RHZ_PAGE_SHIFT);
+	return slot_at(&vm->space[space], gfn << RHZ_PAGE_SHIFT);
 }
 
 RHZ_INLINE uint32_t slot_frame(const struct slot *slot, uint64_t gfn)

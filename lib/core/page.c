@@ -209,14 +209,15 @@ void page_zap(struct rhz_vm *vm, struct page *page)
 	}
 }
 
-void page_hold(struct page *page)
+void page_hold(struct rhz_vm *vm, struct page *page)
 {
-	page->refs++;
+	vm->roots_held += !page->refs++;
 }
 
 void page_release(struct rhz_vm *vm, struct page *page)
 {
 	page->refs--;
+	vm->roots_held -= !page->refs;
 	if (!page->refs && page->flags & PAGE_DOOMED)
 		page_bury(vm, page);
 }

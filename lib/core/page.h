@@ -70,7 +70,7 @@ bool spare_below_4g(struct rhz_vm *vm);
  */
 void page_zap(struct rhz_vm *vm, struct page *page);
 
-void page_hold(struct page *page);
+void page_hold(struct rhz_vm *vm, struct page *page);
 /* Drops a root's reference; a doomed page goes with the last. */
 void page_release(struct rhz_vm *vm, struct page *page);
 

@@ -8,19 +8,19 @@
 #include "core/mem.h"
 #include "core/page.h"
 
-struct slot *slot_search(struct space *space, struct slot *slots, uint64_t gfn)
+struct slot *slot_search(struct space *space, uint64_t gpa)
 {
 	unsigned low = 0, high = space->count;
 
 	while (low < high) {
 		unsigned middle = (low + high) / 2;
-		struct slot *slot = &slots[space->order[middle]];
+		struct slot *slot = &space->slots[space->order[middle]];
 
-		if (gfn - slot->gfn < slot->pages) {
+		if (gpa - slot->start < slot->bytes) {
 			space->hint = slot;
 			return slot;
 		}
-		if (gfn < slot->gfn)
+		if (gpa < slot->start)
 			high = middle;
 		else
 			low = middle + 1;
@@ -151,7 +151,7 @@ static void order_insert(struct rhz_vm *vm, unsigned id)
 	for (; i && vm->slot[space->order[i - 1]].gfn > slot->gfn; i--)
 		space->order[i] = space->order[i - 1];
 	space->order[i] = (uint16_t)id;
-	space->hint = NULL;
+	space->hint = &vm->no_slot;
 }
 
 static void order_remove(struct rhz_vm *vm, unsigned id)
@@ -164,7 +164,7 @@ static void order_remove(struct rhz_vm *vm, unsigned id)
 	space->count--;
 	for (; i < space->count; i++)
 		space->order[i] = space->order[i + 1];
-	space->hint = NULL;
+	space->hint = &vm->no_slot;
 }
 
 /* Every MMIO entry is out of date now; before the numbers come round again, all are swept. */

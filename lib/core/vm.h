@@ -96,8 +96,9 @@ struct slot {
 };
 
 struct space {
+	struct slot *hint;             /* the slot found last, or the VM's empty one */
+	struct slot *slots;            /* the VM's */
 	unsigned count;
-	struct slot *hint;             /* the slot found last */
 	uint16_t order[RHZ_MAX_SLOTS]; /* slots by gfn */
 };
 
@@ -109,6 +110,7 @@ struct rhz_vm {
 	uint64_t dooms;          /* raised when somebody's root is zapped: vCPUs look through theirs */
 	uint32_t shared_list;    /* out-of-sync tables of more than one root */
 	uint32_t generation;     /* of the slots: MMIO entries carry its low bits */
+	uint64_t kicks;          /* how often others were made to leave: what they may have stored */
 	bool kick_wanted;        /* other vCPUs must leave before the lock is given back */
 	uint64_t vcpus_made;     /* set of vCPU numbers in use */
 	struct rhz_vcpu *vcpu[RHZ_MAX_VCPUS];
@@ -125,6 +127,7 @@ struct rhz_vm {
 	uint32_t pages_used;     /* counted against the quota: live, doomed and dead ones */
 	uint32_t dead;           /* zapped, waiting for the flush */
 	uint32_t dead_count;
+	uint32_t roots_held;     /* pages that are somebody's root */
 	uint32_t lru_newest, lru_oldest;
 	struct { void *at; uint64_t hpa; } spare[SPARES];
 	unsigned spares;
@@ -138,6 +141,7 @@ struct rhz_vm {
 	struct slot slot[RHZ_MAX_SLOTS];
 	/* what an entry of a page means, by enum role_guest - 1, NXE, CR4.PSE */
 	struct rhz_mode mode[4][2][2];
+	struct slot no_slot;
 	struct space space[RHZ_MAX_ADDRESS_SPACES];
 	struct rhz_vm_stats stats;
 };

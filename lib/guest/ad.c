@@ -49,7 +49,7 @@ enum rhz_ad_result rhz_guest_set_ad(const struct rhz_mode *mode, struct rhz_walk
 enum rhz_ad_result rhz_ept_set_ad(const struct rhz_ept_mode *mode, struct rhz_ept_walk *walk,
                                   unsigned access, rhz_swap_entry swap, void *ctx)
 {
-	/* With A/D enabled, the processor's own access to a guest table is a write [SDM3 28.3.5]. */
+	/* With A/D enabled, the processor's own table accesses are writes [SDM3 28.3.5]. */
 	bool write = access & (RHZ_ACCESS_WRITE | RHZ_ACCESS_TABLE);
 
 	if (!mode->ad)

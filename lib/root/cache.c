@@ -17,28 +17,19 @@ _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "gone is read in bytes
 #define FOUR(n) n, n + 1, n + 1, n + 2
 #define SIXTEEN(n) FOUR(n), FOUR(n + 1), FOUR(n + 1), FOUR(n + 2)
 #define SIXTY_FOUR(n) SIXTEEN(n), SIXTEEN(n + 1), SIXTEEN(n + 1), SIXTEEN(n + 2)
-static const uint8_t ones[256] = {
+const uint8_t rhz_root_ones[256] = {
 	SIXTY_FOUR(0), SIXTY_FOUR(1), SIXTY_FOUR(1), SIXTY_FOUR(2),
 };
 
 /* What a place given up in byte n of 'gone' adds to gone_above: one to each byte below n. */
 #define BELOW(n) (0x0101010101010101u & ((1ull << 8 * (n)) - 1))
 #define ALL 0x0101010101010101u
-static const struct { uint64_t lower, upper; } below[RHZ_ROOT_PLACES / 8] = {
+const struct root_below rhz_root_below[RHZ_ROOT_PLACES / 8] = {
 	{ BELOW(0), 0 }, { BELOW(1), 0 }, { BELOW(2), 0 }, { BELOW(3), 0 },
 	{ BELOW(4), 0 }, { BELOW(5), 0 }, { BELOW(6), 0 }, { BELOW(7), 0 },
 	{ ALL, BELOW(0) }, { ALL, BELOW(1) }, { ALL, BELOW(2) }, { ALL, BELOW(3) },
 	{ ALL, BELOW(4) }, { ALL, BELOW(5) }, { ALL, BELOW(6) }, { ALL, BELOW(7) },
 };
-
-/*
- * Fibonacci hashing: the high bits of the product depend on all bits of the key. A guest that
- * makes its own tables collide makes its own chains long, by at most RHZ_ROOT_ENTRIES.
- */
-static inline size_t bucket_of(const struct rhz_root_key *key)
-{
-	return (key->table ^ key->role ^ root_key_owner(key)) * 0x9e3779b97f4a7c15u >> 57;
-}
 
 unsigned rhz_root_cache_place(const struct rhz_root_cache *cache, unsigned n)
 {
@@ -99,7 +90,7 @@ static void pack_places(struct rhz_root_cache *cache)
 }
 
 /* The upper half is used up. */
-static void __attribute__((noinline)) renew_places(struct rhz_root_cache *cache)
+void rhz_root_cache_renew(struct rhz_root_cache *cache)
 {
 	if (~cache->gone[0])
 		pack_places(cache);
@@ -108,32 +99,6 @@ static void __attribute__((noinline)) renew_places(struct rhz_root_cache *cache)
 	cache->gone[1] = 0;
 	cache->gone_above[1] = 0;
 	cache->next_place = 64;
-}
-
-/* The position of the root that holds a place. */
-static inline unsigned position_of(const struct rhz_root_cache *cache, size_t place)
-{
-	unsigned gone = ((const uint8_t *)cache->gone)[place / 8];
-	unsigned gone_above = ((const uint8_t *)cache->gone_above)[place / 8];
-
-	return cache->next_place + ~(uint32_t)place - gone_above - ones[gone >> place % 8];
-}
-
-static inline void give_place(struct rhz_root_cache *cache, size_t place)
-{
-	((uint8_t *)cache->gone)[place / 8] |= (uint8_t)(1u << place % 8);
-	cache->gone_above[0] += below[place / 8].lower;
-	cache->gone_above[1] += below[place / 8].upper;
-}
-
-/* True if the places must now be renewed: left to the caller, to do last. */
-static inline bool take_place(struct rhz_root_cache *cache, size_t index)
-{
-	size_t place = cache->next_place++;
-
-	cache->at_place[place] = (uint8_t)index;
-	cache->place_of[index] = (uint8_t)place;
-	return place == RHZ_ROOT_PLACES - 1;
 }
 
 static inline bool is_cached(const struct rhz_root_cache *cache, unsigned index)
@@ -150,7 +115,7 @@ static void enter_pool(struct rhz_root_cache *cache, unsigned index)
 {
 	cache->cached++;
 	if (take_place(cache, index))
-		renew_places(cache);
+		rhz_root_cache_renew(cache);
 }
 
 static void leave_pool(struct rhz_root_cache *cache, unsigned index)
@@ -244,33 +209,17 @@ find_rare(struct rhz_root_cache *cache, const struct rhz_root_key *key, unsigned
 	return RHZ_ROOT_CACHED;
 }
 
-/*
- * With a plain policy a key is held once. So what is found in its bucket, while the current root
- * is known not to fit, is a cached root; and it stays in its bucket, as does the old current one.
- */
 enum rhz_root_found rhz_root_cache_find_cached(struct rhz_root_cache *cache,
                                                const struct rhz_root_key *key, unsigned *position)
 {
-	size_t index = cache->bucket[bucket_of(key)];
-	size_t old;
-	size_t place;
+	bool renew;
 
-	for (;; index = cache->entry[index].next) {
-		if (index == RHZ_ROOT_NO_ENTRY)
-			return RHZ_ROOT_MISSED;
-		if (root_key_same(&cache->entry[index].key, key))
-			break;
-	}
-	old = cache->current[key->context];
-	if (__builtin_expect(!cache->plain || old == RHZ_ROOT_NO_ENTRY, 0))
+	if (!cache->plain || cache->current[key->context] == RHZ_ROOT_NO_ENTRY)
 		return find_rare(cache, key, position);
-	cache->current[key->context] = (uint8_t)index;
-	place = cache->place_of[index];
-	cache->place_of[index] = ROOT_PLACE_CURRENT;
-	*position = position_of(cache, place);
-	give_place(cache, place);
-	if (__builtin_expect(take_place(cache, old), 0))
-		renew_places(cache);
+	if (root_cache_find_plain(cache, key, position, &renew) == RHZ_ROOT_NO_ENTRY)
+		return RHZ_ROOT_MISSED;
+	if (renew)
+		rhz_root_cache_renew(cache);
 	return RHZ_ROOT_CACHED;
 }
 

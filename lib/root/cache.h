@@ -79,4 +79,78 @@ static inline bool root_cache_current_fits(const struct rhz_root_cache *cache,
 	       cache->plain;
 }
 
+/* The bits set in a byte: the baseline processor has no POPCNT. */
+extern const uint8_t rhz_root_ones[256];
+
+/* What a place given up in byte n of 'gone' adds to gone_above: one to each byte below n. */
+struct root_below { uint64_t lower, upper; };
+extern const struct root_below rhz_root_below[RHZ_ROOT_PLACES / 8];
+
+/* The upper half of the places is used up: all cached roots move to the lower one. */
+void rhz_root_cache_renew(struct rhz_root_cache *cache);
+
+/*
+ * Fibonacci hashing of the table: roots differ in little else. A guest that makes its own tables
+ * collide, or has one under many roles, makes its own chains long, by at most RHZ_ROOT_ENTRIES.
+ */
+static inline size_t bucket_of(const struct rhz_root_key *key)
+{
+	return key->table * 0x9e3779b97f4a7c15u >> 57;
+}
+
+/* The position of the root that holds a place. */
+static inline unsigned position_of(const struct rhz_root_cache *cache, size_t place)
+{
+	unsigned gone = ((const uint8_t *)cache->gone)[place / 8];
+	unsigned gone_above = ((const uint8_t *)cache->gone_above)[place / 8];
+
+	return cache->next_place + ~(uint32_t)place - gone_above - rhz_root_ones[gone >> place % 8];
+}
+
+static inline void give_place(struct rhz_root_cache *cache, size_t place)
+{
+	((uint8_t *)cache->gone)[place / 8] |= (uint8_t)(1u << place % 8);
+	cache->gone_above[0] += rhz_root_below[place / 8].lower;
+	cache->gone_above[1] += rhz_root_below[place / 8].upper;
+}
+
+/* True if the places must now be renewed: left to the caller, to do last. */
+static inline bool take_place(struct rhz_root_cache *cache, size_t index)
+{
+	size_t place = cache->next_place++;
+
+	cache->at_place[place] = (uint8_t)index;
+	cache->place_of[index] = (uint8_t)place;
+	return place == RHZ_ROOT_PLACES - 1;
+}
+
+/*
+ * With a plain policy a key is held once. So what is found in its bucket, while the current root
+ * is known not to fit, is a cached root; and it stays in its bucket, as does the old current one,
+ * which there must be. The entry's index, RHZ_ROOT_NO_ENTRY: there is none with this key.
+ * *renew: rhz_root_cache_renew is to be called; left to the caller, so that it can do so last.
+ */
+static inline __attribute__((always_inline)) size_t
+root_cache_find_plain(struct rhz_root_cache *cache, const struct rhz_root_key *key,
+                      unsigned *position, bool *renew)
+{
+	size_t index = cache->bucket[bucket_of(key)];
+	size_t old, place;
+
+	for (;; index = cache->entry[index].next) {
+		if (__builtin_expect(index == RHZ_ROOT_NO_ENTRY, 0))
+			return RHZ_ROOT_NO_ENTRY;
+		if (__builtin_expect(root_key_same(&cache->entry[index].key, key), 1))
+			break;
+	}
+	old = cache->current[key->context];
+	cache->current[key->context] = (uint8_t)index;
+	place = cache->place_of[index];
+	cache->place_of[index] = ROOT_PLACE_CURRENT;
+	*position = position_of(cache, place);
+	give_place(cache, place);
+	*renew = take_place(cache, old);
+	return index;
+}
+
 #endif

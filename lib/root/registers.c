@@ -59,11 +59,16 @@ enum rhz_status context_init(struct context *context, const struct rhz_vm *vm, u
 	                                                direct_role(vm->config.kind);
 	context->role.space = space;
 	context->levels = context->role.level;
-	context->quick = vm->config.kind == RHZ_SHADOW && mode->paging != RHZ_PAGING_NONE &&
-	                 mode->paging != RHZ_PAGING_PAE;
+	/* with paging off one root serves every CR3 */
+	context->quick = vm->config.kind == RHZ_SHADOW && mode->paging != RHZ_PAGING_PAE;
 	context->cr3_mask = context->quick ? mode->cr3_table : 0;
 	/* [SDM3 4.5.2, table 4-12]; bit 63 is taken off before, where it is a flag */
 	context->cr3_reserved = ~0ull << vm->config.cpuid.maxphyaddr;
+	context->cr3_judged = context->cr3_mask | context->cr3_reserved;
+	if (mode->pcide) {
+		context->cr3_reserved &= ~RHZ_CR3_NOFLUSH;
+		context->cr3_judged &= ~RHZ_CR3_NOFLUSH;
+	}
 	context->cr3_kept = mode->pcide ? ~RHZ_CR3_NOFLUSH : ~0ull;
 	context->entered = true;
 	return RHZ_OK;

@@ -12,19 +12,6 @@ static void root_let_go(struct rhz_vcpu *vcpu, uint32_t number)
 	page_release(vcpu->vm, page);
 }
 
-void root_adopt(struct rhz_vcpu *vcpu, const struct rhz_root_key *key, struct page *page)
-{
-	uint32_t evicted[2];
-	unsigned count;
-
-	page_hold(page);
-	count = rhz_root_cache_insert(&vcpu->roots, key, page_number(vcpu->vm, page), evicted);
-	vcpu->roots.entry[vcpu->roots.current[key->context]].lease = (struct rhz_tag_lease){ 0 };
-	vcpu->stats.root_evicted += count;
-	for (unsigned i = 0; i < count; i++)
-		root_let_go(vcpu, evicted[i]);
-}
-
 static void root_remove(struct rhz_vcpu *vcpu, unsigned index)
 {
 	vcpu->stats.root_dropped++;
@@ -37,10 +24,19 @@ void root_bind(struct rhz_vcpu *vcpu)
 	struct rhz_root_entry *entry = root_entry(vcpu);
 
 	now->root = entry ? page_at(vcpu->vm, entry->page) : NULL;
-	now->root_table = NO_TABLE;
-	if (entry && now->quick && vcpu->roots.plain && !vcpu->vm->host.trace && entry->key.role == now->role.word &&
-	    entry->key.guest_asid == now->guest_asid)
-		now->root_table = entry->key.table;
+	now->unusual = ~0ull;
+	now->key = (struct rhz_root_key){
+		.table = NO_TABLE,
+		.role = now->role.word,
+		.guest_asid = now->guest_asid,
+		.context = vcpu->current,
+	};
+	if (!entry || !now->quick || !vcpu->roots.plain || vcpu->vm->host.trace)
+		return;
+	if (entry->key.role == now->key.role && entry->key.guest_asid == now->guest_asid) {
+		now->key.table = entry->key.table;
+		now->unusual = 0;
+	}
 }
 
 static bool is_cached_only(const struct rhz_vcpu *vcpu, unsigned index)
@@ -50,6 +46,33 @@ static bool is_cached_only(const struct rhz_vcpu *vcpu, unsigned index)
 			return false;
 	}
 	return rhz_root_cache_holds(&vcpu->roots, index);
+}
+
+/* Lets the oldest cached root go, if there is one that is not current. */
+static bool root_spare(struct rhz_vcpu *vcpu)
+{
+	unsigned oldest = rhz_root_cache_oldest(&vcpu->roots);
+
+	if (oldest == RHZ_ROOT_NO_ENTRY || !is_cached_only(vcpu, oldest))
+		return false;
+	root_remove(vcpu, oldest);
+	return true;
+}
+
+void root_adopt(struct rhz_vcpu *vcpu, const struct rhz_root_key *key, struct page *page)
+{
+	uint32_t evicted[2];
+	unsigned count;
+
+	page_hold(vcpu->vm, page);
+	count = rhz_root_cache_insert(&vcpu->roots, key, page_number(vcpu->vm, page), evicted);
+	vcpu->roots.entry[vcpu->roots.current[key->context]].owned = page;
+	vcpu->stats.root_evicted += count;
+	for (unsigned i = 0; i < count; i++)
+		root_let_go(vcpu, evicted[i]);
+	/* what roots hold cannot be reclaimed: half of the quota is for the rest */
+	while (vcpu->vm->roots_held > vcpu->vm->config.quota / 2 && root_spare(vcpu))
+		;
 }
 
 void roots_prune(struct rhz_vcpu *vcpu)
@@ -99,20 +122,12 @@ bool root_is_current(const struct rhz_vm *vm, const struct page *page)
 
 bool roots_give_up_one(struct rhz_vm *vm)
 {
-	unsigned oldest;
-
 	for (unsigned i = 0; i < RHZ_MAX_VCPUS; i++) {
 		if (vm->vcpu[i] && vm->vcpu[i] != vm->self)
 			vm->vcpu[i]->requests |= REQUEST_GIVE_UP_ROOTS;
 	}
 	__atomic_store_n(&vm->dooms, vm->dooms + 1, __ATOMIC_RELEASE);
-	if (!vm->self)
-		return false;
-	oldest = rhz_root_cache_oldest(&vm->self->roots);
-	if (oldest == RHZ_ROOT_NO_ENTRY || !is_cached_only(vm->self, oldest))
-		return false;
-	root_remove(vm->self, oldest);
-	return true;
+	return vm->self && root_spare(vm->self);
 }
 
 void roots_stale(struct rhz_vcpu *vcpu)

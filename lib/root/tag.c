@@ -49,6 +49,7 @@ enum rhz_flush tag_lease(struct rhz_vcpu *vcpu, struct rhz_cpu *cpu, struct rhz_
 	enum rhz_flush flush = RHZ_FLUSH_NONE;
 	bool ours = lease->cpu == cpu->id && lease->generation == cpu->generation && lease->tag;
 
+	vcpu->entered = entry;
 	if (__builtin_expect(!ours, 0)) {
 		flush = tag_fresh(vcpu, cpu, lease, removals);
 	} else if (lease->stamp != removals) {

@@ -22,14 +22,19 @@ struct context {
 	uint32_t guest_asid;
 	uint8_t levels;     /* of our tables */
 	bool entered;       /* it has registers */
-	/* A CR3 load is nothing but another table address: paging is on, and no PDPTE registers */
+	/* A CR3 load is at most another table address: no PDPTE registers, no TLB unknown to us */
 	bool quick;
 	uint64_t cr3_mask;  /* the bits that address the top table */
 	uint64_t cr3_reserved;
+	uint64_t cr3_judged; /* both of these: what a load is compared by */
 	uint64_t cr3_kept;  /* all but the no-flush flag, if it is one */
-	/* The current root, or null; and its table, if nothing but that is to be compared. */
-	struct page *root;
-	uint64_t root_table;
+	struct page *root;  /* the current one, or null */
+	/*
+	 * The key of the current root, and of the next one in all but the table. The table is NO_TABLE
+	 * where more than that must be looked at; 'unusual' is then all ones, else 0.
+	 */
+	struct rhz_root_key key;
+	uint64_t unusual;
 };
 
 /* No table lies there. */
@@ -45,6 +50,7 @@ struct rhz_vcpu {
 	unsigned space;         /* address space */
 	uint64_t last_spurious; /* address of the last fault, plus 1, if nothing was wrong with it */
 	struct context context[RHZ_CONTEXTS];
+	struct rhz_root_entry *entered; /* whose tag the last entry ran under */
 	struct rhz_root_cache roots;
 	struct rhz_vcpu_stats stats;
 };

@@ -5,10 +5,15 @@
 #include "core/frame.h"
 #include "guest/walk.h"
 
+RHZ_INLINE struct space *vcpu_space(struct rhz_vcpu *vcpu)
+{
+	return &vcpu->vm->space[vcpu->space];
+}
+
+/* ctx: the struct space. */
 RHZ_INLINE bool slot_read(void *ctx, rhz_gpa at, unsigned bytes, uint64_t *value)
 {
-	struct rhz_vcpu *vcpu = ctx;
-	struct slot *slot = slot_at(vcpu->vm, vcpu->space, at.v);
+	struct slot *slot = slot_at(ctx, at.v);
 	const void *from;
 
 	if (__builtin_expect(!slot, 0)) {
@@ -24,7 +29,7 @@ RHZ_INLINE bool slot_read(void *ctx, rhz_gpa at, unsigned bytes, uint64_t *value
 static bool slot_swap(void *ctx, rhz_gpa at, unsigned bytes, uint64_t old, uint64_t new)
 {
 	struct rhz_vcpu *vcpu = ctx;
-	struct slot *slot = slot_at(vcpu->vm, vcpu->space, at.v);
+	struct slot *slot = slot_at(vcpu_space(vcpu), at.v);
 	uint32_t old32 = (uint32_t)old;
 	bool done;
 	void *to;
@@ -44,12 +49,13 @@ static bool slot_swap(void *ctx, rhz_gpa at, unsigned bytes, uint64_t old, uint6
 }
 
 #define WALK_INSTANCE(name)                                                                       \
-	static __attribute__((noinline)) enum rhz_walk_outcome slot_walk_##name(                   \
-		struct rhz_vcpu *vcpu, const struct context *context, rhz_gva gva,                  \
-		unsigned access, struct rhz_walk *walk)                                            \
+	static enum rhz_walk_outcome slot_walk_##name(struct rhz_vcpu *vcpu, rhz_gva gva,          \
+	                                              unsigned access, struct rhz_walk *walk)      \
 	{                                                                                          \
-		return walk_tables(&format_##name, &context->mode, &context->regs, gva, access,    \
-		                   slot_read, vcpu, walk);                                         \
+		const struct context *now = vcpu->now;                                             \
+                                                                                                   \
+		return walk_tables(&format_##name, &now->mode, &now->regs, gva, access, slot_read, \
+		                   vcpu_space(vcpu), walk);                                        \
 	}
 
 WALK_INSTANCE(32)
@@ -57,8 +63,11 @@ WALK_INSTANCE(pae)
 WALK_INSTANCE(4level)
 WALK_INSTANCE(5level)
 
-static enum rhz_walk_outcome no_walk(rhz_gva gva, struct rhz_walk *walk)
+static enum rhz_walk_outcome slot_walk_none(struct rhz_vcpu *vcpu, rhz_gva gva, unsigned access,
+                                            struct rhz_walk *walk)
 {
+	(void)vcpu;
+	(void)access;
 	*walk = (struct rhz_walk){
 		.outcome = RHZ_WALK_OK,
 		.level = 1,
@@ -66,29 +75,16 @@ static enum rhz_walk_outcome no_walk(rhz_gva gva, struct rhz_walk *walk)
 		.rights = RHZ_RIGHT_ALL,
 		.page_shift = RHZ_PAGE_SHIFT,
 		.gpa = { gva.v & UINT32_MAX },
+		.entry = { [1] = PTE_A | PTE_D },
 	};
 	return RHZ_WALK_OK;
 }
 
-enum rhz_walk_outcome vcpu_walk(struct rhz_vcpu *vcpu, rhz_gva gva, unsigned access,
-                                struct rhz_walk *walk)
-{
-	const struct context *context = vcpu_context(vcpu);
-
-	switch (context->mode.paging) {
-	case RHZ_PAGING_NONE:
-		return no_walk(gva, walk);
-	case RHZ_PAGING_32:
-		return slot_walk_32(vcpu, context, gva, access, walk);
-	case RHZ_PAGING_PAE:
-		return slot_walk_pae(vcpu, context, gva, access, walk);
-	case RHZ_PAGING_4LEVEL:
-		return slot_walk_4level(vcpu, context, gva, access, walk);
-	case RHZ_PAGING_5LEVEL:
-		break;
-	}
-	return slot_walk_5level(vcpu, context, gva, access, walk);
-}
+const vcpu_walk_fn rhz_vcpu_walks[] = {
+	[RHZ_PAGING_NONE] = slot_walk_none,     [RHZ_PAGING_32] = slot_walk_32,
+	[RHZ_PAGING_PAE] = slot_walk_pae,       [RHZ_PAGING_4LEVEL] = slot_walk_4level,
+	[RHZ_PAGING_5LEVEL] = slot_walk_5level,
+};
 
 enum rhz_ad_result vcpu_set_ad(struct rhz_vcpu *vcpu, unsigned access, struct rhz_walk *walk)
 {
@@ -107,7 +103,7 @@ enum rhz_ad_result vcpu_set_ad(struct rhz_vcpu *vcpu, unsigned access, struct rh
 
 bool vcpu_entry_still(struct rhz_vcpu *vcpu, rhz_gpa at, unsigned bytes, uint64_t value)
 {
-	struct slot *slot = slot_at(vcpu->vm, vcpu->space, at.v);
+	struct slot *slot = slot_at(vcpu_space(vcpu), at.v);
 	uint64_t ignored = slot && slot->read_only ? PTE_A | PTE_D : 0;
 
 	return !((vcpu_read_entry(vcpu, at, bytes) ^ value) & ~ignored);
@@ -117,6 +113,6 @@ uint64_t vcpu_read_entry(struct rhz_vcpu *vcpu, rhz_gpa at, unsigned bytes)
 {
 	uint64_t value;
 
-	slot_read(vcpu, at, bytes, &value);
+	slot_read(vcpu_space(vcpu), at, bytes, &value);
 	return value;
 }

@@ -5,12 +5,21 @@
 
 #include "root/vcpu.h"
 
+typedef enum rhz_walk_outcome (*vcpu_walk_fn)(struct rhz_vcpu *vcpu, rhz_gva gva, unsigned access,
+                                              struct rhz_walk *walk);
+
+/* By enum rhz_paging. */
+extern const vcpu_walk_fn rhz_vcpu_walks[];
+
 /*
  * Translates in the current context; paging off: the address as it is, with all rights. A table
  * outside every slot reads as zero, so that its entries are not present.
  */
-enum rhz_walk_outcome vcpu_walk(struct rhz_vcpu *vcpu, rhz_gva gva, unsigned access,
-                                struct rhz_walk *walk);
+RHZ_INLINE enum rhz_walk_outcome vcpu_walk(struct rhz_vcpu *vcpu, rhz_gva gva, unsigned access,
+                                           struct rhz_walk *walk)
+{
+	return rhz_vcpu_walks[vcpu->now->mode.paging](vcpu, gva, access, walk);
+}
 
 /* Sets A and D after a walk that came through. In a read-only slot nothing can be set, and is not. */
 enum rhz_ad_result vcpu_set_ad(struct rhz_vcpu *vcpu, unsigned access, struct rhz_walk *walk);

@@ -13,6 +13,7 @@
 #include "shadow/fault.h"
 
 #include "core/flush.h"
+#include "core/rmap.h"
 #include "root/walk.h"
 #include "shadow/prefetch.h"
 #include "shadow/sync.h"
@@ -23,12 +24,12 @@ struct try {
 	struct rhz_vm *vm;
 	uint64_t addr;
 	unsigned access;
-	struct rhz_walk walk;
+	uint64_t kicks;   /* vm->kicks when 'walk' was last known to be true */
 	struct slot *slot;
 	uint64_t gfn;
 	unsigned rights;  /* of the leaf: gpte_leaf_rights', or promoted */
 	bool dirty;       /* D of the guest's leaf */
-	bool made;        /* a table was made: the guest's entries are to be read again */
+	struct rhz_walk walk;
 };
 
 static unsigned access_of(uint32_t error_code, unsigned access)
@@ -89,7 +90,7 @@ static void try_gpte(const struct try *try, const struct page *page, unsigned in
 	gpte_decode(try->vm, page, index, try->walk.entry[page->role.level], gpte);
 }
 
-/* What was walked still stands in the guest's tables, which are tracked or listed by now. */
+/* What was walked still stands in the guest's tables. */
 static bool walk_still_true(const struct try *try)
 {
 	unsigned bytes = vcpu_context(try->vcpu)->mode.format->entry_bytes;
@@ -106,20 +107,19 @@ static bool walk_still_true(const struct try *try)
 	return true;
 }
 
-/* ---- the descent ---- */
-
-static struct page *descend_one(struct try *try, struct page *page, unsigned index,
-                                const struct child *child)
+/*
+ * Protect, flush, then read: a vCPU that was made to leave the guest may have stored into a table
+ * until then. So after a kick nothing is linked or mapped before the walk is known to be true.
+ */
+static bool walk_outdated(struct try *try)
 {
-	struct page *below = tree_below(try->vcpu, page, index, child);
-
-	if (__builtin_expect(!below, 0)) {
-		below = tree_get(try->vcpu, *child, &try->made);
-		tree_link(try->vcpu, page, index, below);
-	}
-	below->writes = 0;
-	return below;
+	if (__builtin_expect(try->kicks == try->vm->kicks, 1))
+		return false;
+	try->kicks = try->vm->kicks;
+	return !walk_still_true(try);
 }
+
+/* ---- the descent ---- */
 
 /* What is to stand below entry 'index'; false: no table is there after all. */
 static bool child_wanted(const struct try *try, const struct page *page, unsigned index,
@@ -145,38 +145,77 @@ static bool child_wanted(const struct try *try, const struct page *page, unsigne
 	return child->frame != FRAME_NONE;
 }
 
+static unsigned index_in(const struct page *page, uint64_t addr)
+{
+	/* a PAE root has four entries */
+	return tree_index(page->role.level, addr) & (role_is_pae_root(page->role) ? 3 : 511);
+}
+
+/* Gets and links what is to stand below entry 'index'. Null: the guest's tables have changed. */
+static struct page *descend_new(struct try *try, struct page *page, unsigned index)
+{
+	struct page *below;
+	struct child child;
+
+	if (!child_wanted(try, page, index, &child))
+		return NULL;
+	below = tree_below(try->vcpu, page, index, &child);
+	if (below)
+		return below;
+	below = tree_get(try->vcpu, child);
+	if (walk_outdated(try))
+		return NULL;
+	tree_link(try->vcpu, page, index, below);
+	return below;
+}
+
+/*
+ * May the smaller table that stands where a leaf could be stay there? Yes if it is right and in use,
+ * so that two accesses of one instruction cannot take each other's leaf away for ever.
+ */
+static bool smaller_stays(const struct try *try, struct page *page, unsigned index)
+{
+	struct page *below = page_of_hpa(try->vm, page->table[index] & SPTE_FRAME);
+	struct child child;
+
+	return child_wanted(try, page, index, &child) && below->frame == child.frame &&
+	       below->role.word == child.role.word && page_next_used(below, 0) < TABLE_ENTRIES;
+}
+
 /*
  * Goes down from the root to the page whose entry is to be the leaf, getting and linking what is
- * missing. A smaller table that is there and in use stays, so that two accesses of one instruction
- * cannot take each other's leaf away for ever.
+ * missing. A guest table that is linked is the right one (invariant 4: its parent is in sync, since
+ * only leaf tables ever are not); a piece of a large page may have the wrong rights.
  */
 static struct page *descend(struct try *try, unsigned level, unsigned *index)
 {
 	struct page *page = root_page(try->vcpu);
 
-	for (;;) {
-		struct child child;
+	while (page) {
+		unsigned at = index_in(page, try->addr);
+		uint64_t spte = page->table[at];
 
-		*index = tree_index(page->role.level, try->addr);
-		if (role_is_pae_root(page->role))
-			*index &= 3;
+		*index = at;
 		if (page->role.level <= level) {
-			if (!spte_is_table(page->table[*index], page->role.level))
-				return page;
+			if (spte_is_table(spte, page->role.level) && smaller_stays(try, page, at)) {
+				page = page_of_hpa(try->vm, spte & SPTE_FRAME);
+				continue;
+			}
+			if (spte_is_table(spte, page->role.level))
+				entry_clear(try->vm, page, at);
+			return page;
 		}
-		if (!child_wanted(try, page, *index, &child))
-			return NULL;
-		if (page->role.level <= level) {
-			struct page *below = page_of_hpa(try->vm, page->table[*index] & SPTE_FRAME);
+		if (__builtin_expect(spte_is_table(spte, page->role.level), 1)) {
+			struct page *below = page_of_hpa(try->vm, spte & SPTE_FRAME);
 
-			if (below->frame != child.frame || below->role.word != child.role.word ||
-			    page_next_used(below, 0) == TABLE_ENTRIES) {
-				entry_clear(try->vm, page, *index);
-				return page;
+			if (__builtin_expect(below->role.guest != ROLE_DIRECT, 1)) {
+				page = below;
+				continue;
 			}
 		}
-		page = descend_one(try, page, *index, &child);
+		page = descend_new(try, page, at);
 	}
+	return NULL;
 }
 
 /* How many pages the path to the address lacks; those that it has become the newest. */
@@ -185,12 +224,10 @@ static unsigned path_missing(const struct try *try)
 	struct page *page = root_page(try->vcpu);
 
 	while (page->role.level > 1) {
-		unsigned index = tree_index(page->role.level, try->addr);
+		unsigned index = index_in(page, try->addr);
 		struct page *below;
 		struct child child;
 
-		if (role_is_pae_root(page->role))
-			index &= 3;
 		if (!spte_is_table(page->table[index], page->role.level) ||
 		    !child_wanted(try, page, index, &child))
 			break;
@@ -260,7 +297,9 @@ static enum rhz_fault_result leaf_set(struct try *try, struct page *page, unsign
 
 	if (spte & SPTE_W)
 		slot_log_dirty(try->vm, try->slot, try->gfn);
-	if (spte_present(now) && spte_hfn(now, leaf.level) == leaf.hfn) {
+	if (__builtin_expect(!now, 1)) {
+		entry_set_leaf(try->vm, page, index, spte);
+	} else if (spte_present(now) && spte_hfn(now, leaf.level) == leaf.hfn) {
 		if (!((now ^ spte) & ~(PTE_A | PTE_D))) {
 			/* good already: the processor has a stale translation */
 			try->vcpu->stats.pf_spurious++;
@@ -308,8 +347,8 @@ static enum rhz_fault_result try_mmio(struct try *try, bool reserved, struct rhz
 	if (!reserved || try->slot || try->walk.level > 1 || option(vm, RHZ_NO_MMIO_CACHE))
 		return RHZ_FAULT_MMIO;
 	page = descend(try, 1, &index);
-	if (!page || (try->made && !walk_still_true(try)))
-		return RHZ_FAULT_MMIO;
+	if (!page || walk_outdated(try))
+		return RHZ_FAULT_RETRY;
 	/* present to MMIO drops the old entry first */
 	entry_clear(vm, page, index);
 	entry_set_mmio(vm, page, index, try->gfn, try->rights, try_key(try, page));
@@ -342,10 +381,7 @@ static enum rhz_fault_result try_map(struct try *try, struct rhz_fault *fault)
 	level = leaf_level(try->vm, try->slot, try->gfn, (try->walk.page_shift - 3u) / 9,
 	                   try->rights & RHZ_RIGHT_EXEC);
 	page = descend(try, level, &index);
-	if (!page)
-		return RHZ_FAULT_RETRY;
-	/* a table made just now may have been written between our walk and its tracking */
-	if (try->made && !walk_still_true(try))
+	if (!page || walk_outdated(try))
 		return RHZ_FAULT_RETRY;
 	return leaf_set(try, page, index, fault);
 }
@@ -391,7 +427,7 @@ static enum rhz_fault_result try_fault(struct try *try, uint32_t error_code,
 	reserved = path_reserve(try);
 	if (!reserved && !mmio)
 		return RHZ_FAULT_NO_MEMORY;
-	if (vcpu_set_ad(vcpu, try->access, &try->walk) == RHZ_AD_RETRY)
+	if (walk_outdated(try) || vcpu_set_ad(vcpu, try->access, &try->walk) == RHZ_AD_RETRY)
 		return RHZ_FAULT_RETRY;
 	if (mmio)
 		return try_mmio(try, reserved, fault);
@@ -411,18 +447,46 @@ static enum rhz_fault_result try_fault(struct try *try, uint32_t error_code,
 enum rhz_fault_result shadow_fault(struct rhz_vcpu *vcpu, rhz_gva gva, uint32_t error_code,
                                    unsigned access, struct rhz_fault *fault)
 {
-	struct try try = {
-		.vcpu = vcpu,
-		.vm = vcpu->vm,
-		.addr = gva.v,
-		.access = access_of(error_code, access),
-	};
+	struct try try; /* the walk in it is large, and written before it is read */
 
+	try.vcpu = vcpu;
+	try.vm = vcpu->vm;
+	try.addr = gva.v;
+	try.access = access_of(error_code, access);
+	try.kicks = vcpu->vm->kicks;
 	if (!(error_code & RHZ_PF_P) && mmio_cached(vcpu, gva, try.access, &fault->gpa)) {
 		vcpu->stats.pf_mmio_cached++;
 		return RHZ_FAULT_MMIO;
 	}
 	return try_fault(&try, error_code, fault);
+}
+
+/*
+ * Does only one way lead from the root to the page? Then no other address of this root has
+ * translations of its entries. More parents are looked at only where roots share a table.
+ */
+static bool only_way(const struct rhz_vm *vm, const struct page *page, const struct page *root)
+{
+	enum { PARENTS = 64 };
+
+	while (page != root) {
+		unsigned ways = 0, parents = 0;
+		uint32_t link = page->parents;
+
+		if (!(link & LINK_CHAIN)) {
+			page = page_at(vm, link >> 9);
+			continue;
+		}
+		while (link && ++parents < PARENTS) {
+			struct page *parent = page_at(vm, link_first(vm, link, &link) >> 9);
+
+			if (parent->role.level != root->role.level)
+				return false;
+			ways += parent == root;
+		}
+		return !link && ways == 1;
+	}
+	return true;
 }
 
 bool shadow_invalidate(struct rhz_vcpu *vcpu, rhz_gva gva)
@@ -433,5 +497,6 @@ bool shadow_invalidate(struct rhz_vcpu *vcpu, rhz_gva gva)
 	/* only leaf tables on a list can be out of date; the table stays there */
 	if (!page || page->list == LIST_NONE || !page->table[index])
 		return false;
-	return sync_entry(vcpu->vm, page, index);
+	sync_entry(vcpu->vm, page, index);
+	return only_way(vcpu->vm, page, root_page(vcpu));
 }

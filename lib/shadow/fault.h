@@ -9,7 +9,10 @@
 enum rhz_fault_result shadow_fault(struct rhz_vcpu *vcpu, rhz_gva gva, uint32_t error_code,
                                    unsigned access, struct rhz_fault *fault);
 
-/* The guest invalidated one address: re-reads the entry that may be out of date. */
+/*
+ * The guest invalidated one address: re-reads the entry that may be out of date. False: nothing was
+ * looked at, or other addresses may have translations of what changed.
+ */
 bool shadow_invalidate(struct rhz_vcpu *vcpu, rhz_gva gva);
 
 #endif

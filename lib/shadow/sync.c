@@ -127,11 +127,9 @@ static void quick_init(struct rhz_vm *vm, const struct page *page, struct quick 
 		.rights = (page->role.rights & RHZ_RIGHT_USER ? PTE_U : 0) |
 		          (page->role.rights & RHZ_RIGHT_EXEC ? PTE_NX : 0),
 	};
-	if (slot) {
-		quick->first = slot->gfn << RHZ_PAGE_SHIFT;
-		quick->pages = slot->pages << RHZ_PAGE_SHIFT;
-		quick->to_hpa = (uint64_t)slot->to_hfn << RHZ_PAGE_SHIFT;
-	}
+	quick->first = slot->start;
+	quick->pages = slot->bytes;
+	quick->to_hpa = (uint64_t)slot->to_hfn << RHZ_PAGE_SHIFT;
 }
 
 RHZ_INLINE bool quick_same(const struct quick *quick, uint64_t gpte, uint64_t spte)

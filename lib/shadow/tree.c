@@ -6,7 +6,7 @@
 #include "core/mem.h"
 #include "shadow/sync.h"
 
-struct page *tree_get(struct rhz_vcpu *vcpu, struct child child, bool *made)
+struct page *tree_get(struct rhz_vcpu *vcpu, struct child child)
 {
 	struct rhz_vm *vm = vcpu->vm;
 	struct page *page = page_find(vm, child.frame, child.role);
@@ -20,7 +20,6 @@ struct page *tree_get(struct rhz_vcpu *vcpu, struct child child, bool *made)
 		page_touch(vm, page);
 		return page;
 	}
-	*made = true;
 	if (!role_has_table(child.role) || child.frame == FRAME_NONE)
 		return page_make(vm, child.frame, child.role);
 	/* if the frame was out of sync for other pages of it, it is in sync for all now */
@@ -104,12 +103,11 @@ struct page *tree_root(struct rhz_vcpu *vcpu, struct child top, const uint64_t p
 		return NULL;
 	if (role_is_pae_root(role) && !spare_below_4g(vm))
 		return NULL;
-	if (role_is_pae_root(role)) {
-		page = page_make(vm, frame, role);
-		if (registers)
-			memcpy(page->table + PDPTE_AT, pdpte, 4 * sizeof(*pdpte));
-		*built = true;
-		return page;
-	}
-	return tree_get(vcpu, top, built);
+	*built = true;
+	if (!role_is_pae_root(role))
+		return tree_get(vcpu, top);
+	page = page_make(vm, frame, role);
+	if (registers)
+		memcpy(page->table + PDPTE_AT, pdpte, 4 * sizeof(*pdpte));
+	return page;
 }

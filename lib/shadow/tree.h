@@ -6,11 +6,8 @@
 #include "root/roots.h"
 #include "shadow/gpte.h"
 
-/*
- * The page of this frame and role: found, and in sync, or made of what was reserved. *made tells;
- * the guest's table may have been written until then, so what was read of it is to be read again.
- */
-struct page *tree_get(struct rhz_vcpu *vcpu, struct child child, bool *made);
+/* The page of this frame and role: found, and in sync with all below, or made of what is reserved. */
+struct page *tree_get(struct rhz_vcpu *vcpu, struct child child);
 
 /* The page below entry 'index' if it is what 'child' demands; else the entry is cleared, null. */
 struct page *tree_below(struct rhz_vcpu *vcpu, struct page *page, unsigned index,

@@ -77,9 +77,10 @@ static void written_entries(const struct page *page, unsigned from, unsigned to,
 
 void frame_written(struct rhz_vm *vm, uint32_t frame, unsigned from, unsigned to)
 {
-	struct page *page, *next;
+	struct page *page = page_of_frame(vm, frame, NULL), *next;
 
-	for (page = page_of_frame(vm, frame, NULL); page; page = next) {
+	vm->stats.mmu_pte_write += page != NULL;
+	for (; page; page = next) {
 		int first, last;
 
 		written_entries(page, from, to, &first, &last);
