@@ -56,11 +56,12 @@ $(TESTED) build-cov:
 	@ninja -C $@ build.ninja >$@/configure.txt || { cat $@/configure.txt; exit 1; }
 	@ninja -C $@ --quiet
 
-SANITIZE = -Db_sanitize=address,undefined -Db_lundef=false -Dproperty_steps=200000
+SANITIZE = -Db_sanitize=address,undefined -Db_lundef=false
+FEWER = -Dproperty_steps=1000000 -Dproperty_seed=
 build/build.ninja: CONFIGURE = CC=gcc meson setup build
-build-clang/build.ninja: CONFIGURE = CC=clang meson setup build-clang -Dproperty_steps=200000
-build-asan/build.ninja: CONFIGURE = CC=clang meson setup build-asan $(SANITIZE)
+build-clang/build.ninja: CONFIGURE = CC=clang meson setup build-clang $(FEWER)2
+build-asan/build.ninja: CONFIGURE = CC=clang meson setup build-asan $(SANITIZE) $(FEWER)3
 build-cov/build.ninja: CONFIGURE = CC=gcc meson setup build-cov --buildtype=debug \
-	-Db_coverage=true -Dproperty_steps=200000
+	-Db_coverage=true $(FEWER)4
 %/build.ninja: | setup
 	@$(CONFIGURE) >/dev/null || { tail -n 20 $*/meson-logs/meson-log.txt; exit 1; }

@@ -49,7 +49,10 @@ struct rhz_host {
 	/* See "Entering the guest". Null if the VM has one vCPU. */
 	void (*kick)(void *ctx, uint64_t vcpus);
 
-	/* Null: no trace events. Called at the moments of enum rhz_event_kind. */
+	/*
+	 * Null: no trace events. Called at the moments of enum rhz_event_kind, with the lock held
+	 * except for RHZ_EVENT_FLUSH, which rhz_vcpu_enter tells.
+	 */
 	void (*trace)(void *ctx, const struct rhz_event *event);
 };
 

@@ -8,23 +8,13 @@
 #include "shadow/fault.h"
 #include "shadow/sync.h"
 
-static enum rhz_fault_result fault_end(struct rhz_vcpu *vcpu, uint64_t address, uint32_t error_code,
-                                       enum rhz_fault_result result)
+RHZ_INLINE enum rhz_fault_result fault_end(struct rhz_vcpu *vcpu, uint64_t address,
+                                           uint32_t error_code, enum rhz_fault_result result)
 {
-	switch (result) {
-	case RHZ_FAULT_TRACKED:
-		vcpu->stats.pf_emulate++;
-		break;
-	case RHZ_FAULT_RETRY:
-		vcpu->stats.pf_retry++;
-		break;
-	case RHZ_FAULT_NO_MEMORY:
-		vcpu->stats.pf_no_memory++;
-		break;
-	case RHZ_FAULT_RESUME:
-	case RHZ_FAULT_REFLECT:
-	case RHZ_FAULT_MMIO:
-		break;
+	if (__builtin_expect(result != RHZ_FAULT_RESUME, 0)) {
+		vcpu->stats.pf_emulate += result == RHZ_FAULT_TRACKED;
+		vcpu->stats.pf_retry += result == RHZ_FAULT_RETRY;
+		vcpu->stats.pf_no_memory += result == RHZ_FAULT_NO_MEMORY;
 	}
 	trace(vcpu->vm, RHZ_EVENT_PAGE_FAULT, result, address, error_code);
 	vm_unlock(vcpu->vm);

@@ -96,6 +96,7 @@ enum rhz_status rhz_vm_create(void *memory, size_t size, const struct rhz_vm_con
 		vm->space[i].slots = vm->slot;
 		vm->space[i].hint = &vm->no_slot;
 	}
+	vm->nx = config->host_cpu.nx ? PTE_NX : 0;
 	modes_init(vm);
 	*out = vm;
 	return RHZ_OK;

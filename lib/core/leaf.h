@@ -15,37 +15,55 @@ enum { MEMORY_PWT = 1, MEMORY_PCD = 2, MEMORY_PAT = 4 };
 struct leaf {
 	uint64_t hfn;
 	unsigned level;
-	unsigned rights; /* RHZ_RIGHT_*: WRITE only if it is to be writable now */
-	unsigned memory; /* MEMORY_* */
-	unsigned key;
+	unsigned rights;     /* RHZ_RIGHT_*: WRITE only if it is to be writable now */
+	uint64_t attributes; /* PWT, PCD, PAT and the key, in their places in a leaf of this level */
 };
+
+/* The attributes of a guest leaf that a leaf of ours of the same level takes over. */
+RHZ_INLINE uint64_t attributes_of(union role role, uint64_t guest)
+{
+	uint64_t pat = role.level == 1 ? PTE_PAT_4K : PTE_PAT_LARGE;
+
+	return guest & (PTE_PWT | PTE_PCD | pat | (role.host == ROLE_HOST_LONG ? PTE_KEY : 0));
+}
+
+/* The attributes of a piece of a guest's large page: its role keeps them. */
+RHZ_INLINE uint64_t attributes_of_piece(union role role)
+{
+	/* PAT is bit 7 in a 4 KiB leaf, bit 12 in a larger one [SDM3 4.9.2] */
+	uint64_t pat = role.level == 1 ? PTE_PAT_4K : PTE_PAT_LARGE;
+
+	return (uint64_t)(role.memory & (MEMORY_PWT | MEMORY_PCD)) << 3 |
+	       (role.memory & MEMORY_PAT ? pat : 0) | (uint64_t)role.key << PTE_KEY_SHIFT;
+}
+
+static inline uint64_t leaf_make_ept(const struct rhz_vm *vm, const struct leaf *leaf)
+{
+	bool write = leaf->rights & RHZ_RIGHT_WRITE;
+	uint64_t spte = leaf->hfn << RHZ_PAGE_SHIFT | EPT_R | EPT_WRITE_BACK;
+
+	spte |= (write ? EPT_W : 0) | (leaf->rights & RHZ_RIGHT_EXEC ? EPT_X : 0);
+	if (vm->config.host_cpu.ept_ad)
+		spte |= EPT_A | (write ? EPT_D : 0);
+	return spte | (leaf->level > 1 ? EPT_PS : 0);
+}
 
 /* The leaf's bits in the format of a page with this role. */
 RHZ_INLINE uint64_t leaf_make(const struct rhz_vm *vm, union role role, const struct leaf *leaf)
 {
-	uint64_t spte = leaf->hfn << RHZ_PAGE_SHIFT;
+	uint64_t rights = leaf->rights, spte;
 
-	if (role.host == ROLE_HOST_EPT) {
-		spte |= EPT_R | EPT_WRITE_BACK;
-		spte |= leaf->rights & RHZ_RIGHT_WRITE ? EPT_W : 0;
-		spte |= leaf->rights & RHZ_RIGHT_EXEC ? EPT_X : 0;
-		if (vm->config.host_cpu.ept_ad)
-			spte |= EPT_A | (leaf->rights & RHZ_RIGHT_WRITE ? EPT_D : 0);
-		return spte | (leaf->level > 1 ? EPT_PS : 0);
-	}
-	spte |= PTE_P | PTE_A;
-	spte |= leaf->rights & RHZ_RIGHT_WRITE ? PTE_W | PTE_D : 0;
-	spte |= leaf->rights & RHZ_RIGHT_USER ? PTE_U : 0;
-	if (!(leaf->rights & RHZ_RIGHT_EXEC) && vm->config.host_cpu.nx)
-		spte |= PTE_NX;
-	spte |= (uint64_t)(leaf->memory & (MEMORY_PWT | MEMORY_PCD)) << 3;
-	/* PAT is bit 7 in a 4 KiB leaf, bit 12 in a larger one [SDM3 4.9.2] */
-	if (leaf->memory & MEMORY_PAT)
-		spte |= leaf->level == 1 ? PTE_PAT_4K : PTE_PAT_LARGE;
-	if (role.host == ROLE_HOST_LONG)
-		spte |= (uint64_t)leaf->key << PTE_KEY_SHIFT;
+	if (__builtin_expect(role.host == ROLE_HOST_EPT, 0))
+		return leaf_make_ept(vm, leaf);
+	/* rights are an entry's bits rotated left by one; D goes with W */
+	spte = (rights >> 1 & (PTE_W | PTE_U)) | (rights & RHZ_RIGHT_WRITE) << 4 |
+	       ((~rights & RHZ_RIGHT_EXEC) << 63 & vm->nx);
+	spte |= leaf->hfn << RHZ_PAGE_SHIFT | PTE_P | PTE_A | leaf->attributes;
 	return spte | (leaf->level > 1 ? PTE_PS : 0);
 }
+
+_Static_assert(RHZ_RIGHT_WRITE >> 1 == PTE_W && RHZ_RIGHT_USER >> 1 == PTE_U &&
+               RHZ_RIGHT_WRITE << 4 == PTE_D && RHZ_RIGHT_EXEC == 1, "rotated by one");
 
 /*
  * The largest leaf, at most of level 'most', that may map gfn: it lies in one slot, its guest and
@@ -58,7 +76,11 @@ unsigned leaf_level(struct rhz_vm *vm, const struct slot *slot, uint64_t gfn, un
 RHZ_INLINE bool leaf_may_write(struct rhz_vm *vm, const struct slot *slot, uint64_t gfn,
                                unsigned level)
 {
-	return !slot->read_only && !frame_region_tracked(vm, slot_frame(slot, gfn), level);
+	uint32_t frame = slot_frame(slot, gfn);
+
+	if (slot->read_only)
+		return false;
+	return !(level == 1 ? frame_is_tracked(vm, frame) : frame_region_tracked(vm, frame, level));
 }
 
 #endif

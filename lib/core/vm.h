@@ -142,6 +142,7 @@ struct rhz_vm {
 	/* what an entry of a page means, by enum role_guest - 1, NXE, CR4.PSE */
 	struct rhz_mode mode[4][2][2];
 	struct slot no_slot;
+	uint64_t nx;             /* PTE_NX if the processor has it */
 	struct space space[RHZ_MAX_ADDRESS_SPACES];
 	struct rhz_vm_stats stats;
 };

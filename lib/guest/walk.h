@@ -24,11 +24,11 @@
 #define WALK_UNLIKELY(condition) __builtin_expect(!!(condition), 0)
 
 /*
- * Entries are looked at with P, W and U flipped, so that every bit that counts says 'no': one test
+ * Entries are looked at with P, W, U and A flipped, so that every bit that counts says 'no': one test
  * finds the entry that cannot be used, and the OR over the levels narrows the rights. NX says no as
  * it stands [SDM3 4.6.1].
  */
-#define WALK_FLIP (PTE_P | PTE_W | PTE_U)
+#define WALK_FLIP (PTE_P | PTE_W | PTE_U | PTE_A)
 
 /* The rights that are left, of the OR of flipped entries: NX, P, W, U turn to bits 0 to 3. */
 RHZ_INLINE uint8_t walk_rights(uint64_t denied)
@@ -77,6 +77,7 @@ walk_leaf(const struct rhz_format *format, const struct rhz_mode *mode,
 	walk->page_shift = (uint8_t)shift;
 	walk->key = 0;
 	walk->rights = rights;
+	walk->accessed = !((denied | entry) & PTE_A);
 	walk->global = entry & mode->global;
 	walk->gpa.v = format_leaf_frame(format, level, entry) | (addr & ~(~0ull << shift));
 	if (WALK_UNLIKELY((rights ^ mode->rules.need[kind]) & mode->rules.care[kind]))

@@ -41,6 +41,16 @@ static enum rhz_flush tag_fresh(struct rhz_vcpu *vcpu, struct rhz_cpu *cpu,
 	return flush;
 }
 
+/* Entries take no lock: this is the one event that is told without it. */
+static void flush_note(struct rhz_vcpu *vcpu, uint32_t tag, enum rhz_flush flush)
+{
+	struct rhz_event event = { RHZ_EVENT_FLUSH, vcpu->id, 0, tag, flush };
+
+	vcpu->stats.tlb_flush++;
+	if (vcpu->vm->host.trace)
+		vcpu->vm->host.trace(vcpu->vm->host.ctx, &event);
+}
+
 enum rhz_flush tag_lease(struct rhz_vcpu *vcpu, struct rhz_cpu *cpu, struct rhz_root_entry *entry,
                          uint32_t *tag)
 {
@@ -63,7 +73,7 @@ enum rhz_flush tag_lease(struct rhz_vcpu *vcpu, struct rhz_cpu *cpu, struct rhz_
 		}
 	}
 	if (flush != RHZ_FLUSH_NONE)
-		vcpu->stats.tlb_flush++;
+		flush_note(vcpu, lease->tag, flush);
 	*tag = cpu->tags ? lease->tag : 0;
 	return flush;
 }

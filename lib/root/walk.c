@@ -10,17 +10,41 @@ RHZ_INLINE struct space *vcpu_space(struct rhz_vcpu *vcpu)
 	return &vcpu->vm->space[vcpu->space];
 }
 
-/* ctx: the struct space. */
+/* What the reader needs, in registers: the slot found last, and where to look for others. */
+struct reader {
+	uint64_t start, bytes;
+	uintptr_t base;
+	struct space *space;
+};
+
+RHZ_INLINE struct reader reader_of(struct rhz_vcpu *vcpu)
+{
+	struct space *space = vcpu_space(vcpu);
+
+	return (struct reader){ space->hint->start, space->hint->bytes, space->hint->base, space };
+}
+
+static __attribute__((noinline)) uintptr_t slot_base(struct space *space, uint64_t gpa)
+{
+	struct slot *slot = slot_search(space, gpa);
+
+	return slot ? slot->base : 0;
+}
+
 RHZ_INLINE bool slot_read(void *ctx, rhz_gpa at, unsigned bytes, uint64_t *value)
 {
-	struct slot *slot = slot_at(ctx, at.v);
+	const struct reader *reader = ctx;
+	uintptr_t base = reader->base;
 	const void *from;
 
-	if (__builtin_expect(!slot, 0)) {
-		*value = 0;
-		return true;
+	if (__builtin_expect(at.v - reader->start >= reader->bytes, 0)) {
+		base = slot_base(reader->space, at.v);
+		if (!base) {
+			*value = 0;
+			return true;
+		}
 	}
-	from = (const void *)(slot->base + at.v);
+	from = (const void *)(base + at.v);
 	*value = bytes == 8 ? __atomic_load_n((const uint64_t *)from, __ATOMIC_RELAXED) :
 	                      __atomic_load_n((const uint32_t *)from, __ATOMIC_RELAXED);
 	return true;
@@ -53,9 +77,10 @@ static bool slot_swap(void *ctx, rhz_gpa at, unsigned bytes, uint64_t old, uint6
 	                                              unsigned access, struct rhz_walk *walk)      \
 	{                                                                                          \
 		const struct context *now = vcpu->now;                                             \
+		struct reader reader = reader_of(vcpu);                                            \
                                                                                                    \
 		return walk_tables(&format_##name, &now->mode, &now->regs, gva, access, slot_read, \
-		                   vcpu_space(vcpu), walk);                                        \
+		                   &reader, walk);                                                 \
 	}
 
 WALK_INSTANCE(32)
@@ -73,6 +98,7 @@ static enum rhz_walk_outcome slot_walk_none(struct rhz_vcpu *vcpu, rhz_gva gva, 
 		.level = 1,
 		.top = 1,
 		.rights = RHZ_RIGHT_ALL,
+		.accessed = true,
 		.page_shift = RHZ_PAGE_SHIFT,
 		.gpa = { gva.v & UINT32_MAX },
 		.entry = { [1] = PTE_A | PTE_D },
@@ -86,18 +112,10 @@ const vcpu_walk_fn rhz_vcpu_walks[] = {
 	[RHZ_PAGING_5LEVEL] = slot_walk_5level,
 };
 
-enum rhz_ad_result vcpu_set_ad(struct rhz_vcpu *vcpu, unsigned access, struct rhz_walk *walk)
+enum rhz_ad_result vcpu_set_ad_now(struct rhz_vcpu *vcpu, unsigned access, struct rhz_walk *walk)
 {
 	const struct context *context = vcpu_context(vcpu);
 
-	uint64_t all = walk->entry[walk->level] | (access & RHZ_ACCESS_WRITE ? 0 : PTE_D);
-	unsigned top = context->mode.paging == RHZ_PAGING_PAE ? 2 : walk->top;
-
-	/* nearly always they are set already */
-	for (unsigned level = walk->level + 1u; level <= top; level++)
-		all &= walk->entry[level] | PTE_D;
-	if (__builtin_expect((all & (PTE_A | PTE_D)) == (PTE_A | PTE_D), 1))
-		return RHZ_AD_UNCHANGED;
 	return rhz_guest_set_ad(&context->mode, walk, access, slot_swap, vcpu);
 }
 
@@ -111,8 +129,9 @@ bool vcpu_entry_still(struct rhz_vcpu *vcpu, rhz_gpa at, unsigned bytes, uint64_
 
 uint64_t vcpu_read_entry(struct rhz_vcpu *vcpu, rhz_gpa at, unsigned bytes)
 {
+	struct reader reader = reader_of(vcpu);
 	uint64_t value;
 
-	slot_read(vcpu_space(vcpu), at, bytes, &value);
+	slot_read(&reader, at, bytes, &value);
 	return value;
 }

@@ -21,8 +21,19 @@ RHZ_INLINE enum rhz_walk_outcome vcpu_walk(struct rhz_vcpu *vcpu, rhz_gva gva, u
 	return rhz_vcpu_walks[vcpu->now->mode.paging](vcpu, gva, access, walk);
 }
 
+enum rhz_ad_result vcpu_set_ad_now(struct rhz_vcpu *vcpu, unsigned access, struct rhz_walk *walk);
+
 /* Sets A and D after a walk that came through. In a read-only slot nothing can be set, and is not. */
-enum rhz_ad_result vcpu_set_ad(struct rhz_vcpu *vcpu, unsigned access, struct rhz_walk *walk);
+RHZ_INLINE enum rhz_ad_result vcpu_set_ad(struct rhz_vcpu *vcpu, unsigned access,
+                                          struct rhz_walk *walk)
+{
+	bool dirty = walk->entry[walk->level] & PTE_D;
+
+	/* nearly always they are set already */
+	if (__builtin_expect(walk->accessed && (dirty || !(access & RHZ_ACCESS_WRITE)), 1))
+		return RHZ_AD_UNCHANGED;
+	return vcpu_set_ad_now(vcpu, access, walk);
+}
 
 /* Has an entry the value that a walk found there (and left there: A and D bits)? */
 bool vcpu_entry_still(struct rhz_vcpu *vcpu, rhz_gpa at, unsigned bytes, uint64_t value);

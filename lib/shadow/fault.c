@@ -111,7 +111,7 @@ static bool walk_still_true(const struct try *try)
  * Protect, flush, then read: a vCPU that was made to leave the guest may have stored into a table
  * until then. So after a kick nothing is linked or mapped before the walk is known to be true.
  */
-static bool walk_outdated(struct try *try)
+RHZ_INLINE bool walk_outdated(struct try *try)
 {
 	if (__builtin_expect(try->kicks == try->vm->kicks, 1))
 		return false;
@@ -128,9 +128,9 @@ static bool child_wanted(const struct try *try, const struct page *page, unsigne
 	struct gpte gpte;
 
 	if (page->role.guest == ROLE_DIRECT) {
-		gpte = (struct gpte){ .gfn = try->gfn, .memory = page->role.memory,
-			              .key = page->role.key };
-		*child = child_of_piece(page, &gpte, page->role.rights);
+		*child = (struct child){ 0, page->role };
+		child->role.level--;
+		child->frame = (uint32_t)(try->gfn >> (9 * child->role.level));
 		return true;
 	}
 	if (role_is_pae_root(page->role))
@@ -190,32 +190,35 @@ static bool smaller_stays(const struct try *try, struct page *page, unsigned ind
 static struct page *descend(struct try *try, unsigned level, unsigned *index)
 {
 	struct page *page = root_page(try->vcpu);
+	unsigned depth = vcpu_context(try->vcpu)->levels, shift = 9 * depth + 3;
+	unsigned at = (try->addr >> shift) & (depth == 3 ? 3 : 511); /* three levels: a PAE root */
 
-	while (page) {
-		unsigned at = index_in(page, try->addr);
+	for (; depth > level; depth--) {
 		uint64_t spte = page->table[at];
+		struct page *below = NULL;
 
-		*index = at;
-		if (page->role.level <= level) {
-			if (spte_is_table(spte, page->role.level) && smaller_stays(try, page, at)) {
-				page = page_of_hpa(try->vm, spte & SPTE_FRAME);
-				continue;
-			}
-			if (spte_is_table(spte, page->role.level))
-				entry_clear(try->vm, page, at);
-			return page;
+		if (__builtin_expect((spte & (PTE_P | PTE_PS)) == PTE_P, 1))
+			below = page_of_hpa(try->vm, spte & SPTE_FRAME);
+		if (__builtin_expect(!below || below->role.guest == ROLE_DIRECT, 0)) {
+			below = descend_new(try, page, at);
+			if (!below)
+				return NULL;
 		}
-		if (__builtin_expect(spte_is_table(spte, page->role.level), 1)) {
-			struct page *below = page_of_hpa(try->vm, spte & SPTE_FRAME);
-
-			if (__builtin_expect(below->role.guest != ROLE_DIRECT, 1)) {
-				page = below;
-				continue;
-			}
-		}
-		page = descend_new(try, page, at);
+		page = below;
+		shift -= 9;
+		at = (try->addr >> shift) & 511;
 	}
-	return NULL;
+	while (spte_is_table(page->table[at], page->role.level)) {
+		if (!smaller_stays(try, page, at)) {
+			entry_clear(try->vm, page, at);
+			break;
+		}
+		page = page_of_hpa(try->vm, page->table[at] & SPTE_FRAME);
+		shift -= 9;
+		at = (try->addr >> shift) & 511;
+	}
+	*index = at;
+	return page;
 }
 
 /* How many pages the path to the address lacks; those that it has become the newest. */
@@ -260,28 +263,17 @@ static bool path_reserve(const struct try *try)
 
 /* ---- the leaf ---- */
 
-/* Always the entry's own bits: whether they mean anything is for the processor's CR4 to say. */
-static unsigned try_key(const struct try *try, const struct page *page)
-{
-	uint64_t guest = try->walk.entry[try->walk.level];
-
-	return page->role.host == ROLE_HOST_LONG ? (guest & PTE_KEY) >> PTE_KEY_SHIFT : 0;
-}
-
 static struct leaf leaf_wanted(const struct try *try, const struct page *page)
 {
-	uint64_t guest = try->walk.entry[try->walk.level];
-	unsigned pat = guest & (try->walk.level == 1 ? PTE_PAT_4K : PTE_PAT_LARGE) ? MEMORY_PAT : 0;
-	struct leaf leaf = {
-		.level = page->role.level,
-		.rights = try->rights,
-		.memory = (unsigned)(guest & (PTE_PWT | PTE_PCD)) >> 3 | pat,
-		.key = try_key(try, page),
-	};
-	uint64_t gfn = try->gfn & ~((1ull << (9 * (leaf.level - 1))) - 1);
+	union role role = page->role;
+	struct leaf leaf = { .level = role.level, .rights = try->rights };
 	bool write = try->access & RHZ_ACCESS_WRITE;
 
-	leaf.hfn = gfn + (uint64_t)try->slot->to_hfn;
+	/* the key always: whether it means anything is for the processor's CR4 to say */
+	leaf.attributes = role.guest == ROLE_DIRECT ?
+		                  attributes_of_piece(role) :
+		                  attributes_of(role, try->walk.entry[try->walk.level]);
+	leaf.hfn = (try->gfn & ~((1ull << (9 * (leaf.level - 1))) - 1)) + (uint64_t)try->slot->to_hfn;
 	if (!leaf_may_write(try->vm, try->slot, try->gfn, leaf.level) ||
 	    (!write && !slot_logged(try->slot, try->gfn)))
 		leaf.rights &= ~(unsigned)RHZ_RIGHT_WRITE;
@@ -351,7 +343,8 @@ static enum rhz_fault_result try_mmio(struct try *try, bool reserved, struct rhz
 		return RHZ_FAULT_RETRY;
 	/* present to MMIO drops the old entry first */
 	entry_clear(vm, page, index);
-	entry_set_mmio(vm, page, index, try->gfn, try->rights, try_key(try, page));
+	entry_set_mmio(vm, page, index, try->gfn, try->rights,
+	               attributes_of(page->role, try->walk.entry[1]) >> PTE_KEY_SHIFT & 15);
 	try->vcpu->stats.pf_mmio_spte_created++;
 	return RHZ_FAULT_MMIO;
 }

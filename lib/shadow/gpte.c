@@ -4,15 +4,8 @@
 
 RHZ_INLINE unsigned entry_rights(uint64_t value)
 {
-	return RHZ_RIGHT_READ | (value & PTE_W ? RHZ_RIGHT_WRITE : 0u) |
-	       (value & PTE_U ? RHZ_RIGHT_USER : 0u) | (value & PTE_NX ? 0u : RHZ_RIGHT_EXEC);
-}
-
-RHZ_INLINE unsigned entry_memory(uint64_t value, unsigned level)
-{
-	uint64_t pat = level == 1 ? PTE_PAT_4K : PTE_PAT_LARGE;
-
-	return (unsigned)((value & (PTE_PWT | PTE_PCD)) >> 3) | (value & pat ? MEMORY_PAT : 0u);
+	return RHZ_RIGHT_READ | (unsigned)(value & (PTE_W | PTE_U)) << 1 |
+	       (value & PTE_NX ? 0u : RHZ_RIGHT_EXEC);
 }
 
 void gpte_decode(const struct rhz_vm *vm, const struct page *page, unsigned index, uint64_t value,
@@ -31,8 +24,7 @@ void gpte_decode(const struct rhz_vm *vm, const struct page *page, unsigned inde
 	               !(value & mode->reserved[level][gpte->leaf]);
 	gpte->dirty = value & PTE_D;
 	gpte->rights = entry_rights(value);
-	gpte->memory = gpte->leaf ? entry_memory(value, level) : 0;
-	gpte->key = role.host == ROLE_HOST_LONG ? (value & PTE_KEY) >> PTE_KEY_SHIFT : 0;
+	gpte->attributes = attributes_of(role, value);
 	if (!gpte->leaf) {
 		gpte->gfn = (value & mode->format->frame) >> RHZ_PAGE_SHIFT;
 		return;
@@ -68,8 +60,9 @@ struct child child_of_piece(const struct page *page, const struct gpte *gpte, un
 	child.role.rights = rights;
 	child.role.space = page->role.space;
 	child.role.nested = page->role.nested;
-	child.role.memory = gpte->memory;
-	child.role.key = gpte->key;
+	child.role.memory = (gpte->attributes & (PTE_PWT | PTE_PCD)) >> 3 |
+	                    (gpte->attributes & PTE_PAT_LARGE ? MEMORY_PAT : 0);
+	child.role.key = gpte->attributes >> PTE_KEY_SHIFT & 15;
 	return child;
 }
 

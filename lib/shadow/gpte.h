@@ -26,8 +26,7 @@ struct gpte {
 	bool dirty;
 	uint64_t gfn;    /* of the table, or of the memory behind this very shadow entry */
 	unsigned rights; /* RHZ_RIGHT_*, of this entry alone */
-	unsigned memory; /* MEMORY_*, of a leaf */
-	unsigned key;
+	uint64_t attributes; /* of a leaf, as attributes_of gives them */
 };
 
 /* What should be below an entry that is a table. */

@@ -22,8 +22,7 @@ static bool prefetch_one(struct rhz_vm *vm, struct page *page, unsigned index)
 		return false;
 	leaf.hfn = gpte.gfn + (uint64_t)slot->to_hfn;
 	leaf.rights = gpte_leaf_rights(role, gpte.rights, gpte.dirty);
-	leaf.memory = gpte.memory;
-	leaf.key = gpte.key;
+	leaf.attributes = gpte.attributes;
 	if (!slot_logged(slot, gpte.gfn) || !leaf_may_write(vm, slot, gpte.gfn, 1))
 		leaf.rights &= ~(unsigned)RHZ_RIGHT_WRITE;
 	/* not yet used through us: its accessed bit says so to whoever ages pages */

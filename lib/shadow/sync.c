@@ -34,7 +34,7 @@ static bool leaf_allowed(struct rhz_vm *vm, const struct page *page, const struc
 {
 	union role role = page->role;
 	struct slot *slot = slot_find(vm, role.space, gpte->gfn);
-	struct leaf leaf = { 0, role.level, 0, gpte->memory, gpte->key };
+	struct leaf leaf = { .level = role.level, .attributes = gpte->attributes };
 
 	if (!slot)
 		return false;
@@ -56,7 +56,7 @@ static bool mmio_still_right(struct rhz_vm *vm, const struct page *page, uint64_
 
 	return ((spte >> RHZ_PAGE_SHIFT) & (PTE_FRAME >> RHZ_PAGE_SHIFT)) == gpte->gfn &&
 	       (spte >> MMIO_RIGHTS_SHIFT & RHZ_RIGHT_ALL) == rights &&
-	       (spte >> MMIO_KEY_SHIFT & 15) == gpte->key &&
+	       (spte >> MMIO_KEY_SHIFT & 15) == (gpte->attributes >> PTE_KEY_SHIFT & 15) &&
 	       !slot_find(vm, page->role.space, gpte->gfn);
 }
 
@@ -128,7 +128,8 @@ static void quick_init(struct rhz_vm *vm, const struct page *page, struct quick 
 		          (page->role.rights & RHZ_RIGHT_EXEC ? PTE_NX : 0),
 	};
 	quick->first = slot->start;
-	quick->pages = slot->bytes;
+	/* where a mapping's rights depend on the slot too, sync_entry looks */
+	quick->pages = slot->dirty || slot->read_only ? 0 : slot->bytes;
 	quick->to_hpa = (uint64_t)slot->to_hfn << RHZ_PAGE_SHIFT;
 }
 

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: MIT */
+/* What the loader handed over, copied out of memory that will be the guest's. */
+#ifndef HV_BOOT_INFO_H
+#define HV_BOOT_INFO_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "cpu/console.h"
+
+enum { MODULES_MAX = 16, TEXT_MAX = 2048 };
+
+struct module {
+	uint64_t at, bytes;
+	const char *string; /* the loader's command line for it, the file's name first */
+};
+
+struct options {
+	enum console console;
+	bool reset_at_end;
+	bool no_large_pages;
+	uint16_t exit_port; /* of isa-debug-exit; 0: none */
+};
+
+struct boot_info {
+	struct options options;
+	unsigned modules;
+	struct module module[MODULES_MAX];
+};
+
+extern struct boot_info boot_info;
+
+/*
+ * Copies what the loader left at physical address 'at' and reads the options. Chooses the console.
+ * Refuses what this hypervisor cannot do. Fills the memory map (mem/map.h).
+ */
+void boot_info_read(uint32_t at);
+
+/* The part of a module's string after the file's name. */
+const char *module_arguments(const struct module *module);
+
+#endif

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: MIT */
+/* The story of a boot, from long mode to the guest's first instruction. */
+#include "boot/descriptors.h"
+#include "boot/info.h"
+#include "cpu/acpi.h"
+#include "cpu/apic.h"
+#include "cpu/end.h"
+#include "cpu/features.h"
+#include "exit/exit.h"
+#include "load/load.h"
+#include "mem/guest.h"
+#include "mem/layout.h"
+#include "mem/move.h"
+#include "svm/guest.h"
+#include "svm/svm.h"
+
+__attribute__((noreturn)) void hv_main(uint32_t multiboot_info);
+
+void hv_main(uint32_t multiboot_info)
+{
+	descriptors_load();
+	boot_info_read(multiboot_info);
+	features_read();
+	svm_check();
+	acpi_read();
+	move_to_top(guest_memory_needs());
+	print("rhizome " RHZ_VERSION ": nested paging, %u levels; %lu MiB at %lx are the "
+	      "hypervisor's\n", features.guest.la57 ? 5u : 4u, own_memory.bytes >> 20,
+	      own_memory.base);
+
+	svm_init(&guest);
+	exit_msr_init();
+	exit_io_init();
+	guest_memory_init(&guest);
+	acpi_hide_processors(apic_id());
+	load_guest(&guest);
+	svm_loop(&guest);
+}

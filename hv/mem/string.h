@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: MIT */
+/* The four functions that the library and the compiler need from outside, and no others. */
+#ifndef HV_MEM_STRING_H
+#define HV_MEM_STRING_H
+
+#include <stddef.h>
+
+void *memcpy(void *restrict to, const void *restrict from, size_t bytes);
+void *memmove(void *to, const void *from, size_t bytes);
+void *memset(void *to, int value, size_t bytes);
+int memcmp(const void *a, const void *b, size_t bytes);
+
+#endif

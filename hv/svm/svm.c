@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: MIT */
+/* Turning SVM on, and the guest's control block at its first entry. */
+#include "svm/svm.h"
+
+#include "cpu/console.h"
+#include "cpu/end.h"
+#include "cpu/features.h"
+#include "cpu/x86.h"
+#include "mem/frames.h"
+#include "mem/layout.h"
+#include "svm/guest.h"
+#include "svm/permission.h"
+
+#define VM_CR_LOCK (1ull << 3)
+#define VM_CR_SVMDIS (1ull << 4)
+
+struct guest guest;
+
+void svm_check(void)
+{
+	uint64_t vm_cr;
+
+	if (!features.svm)
+		end(END_DEAD, "this processor has no SVM");
+	/* Where VM_CR cannot be read there is nothing that disables. */
+	if (rdmsr_safe(MSR_VM_CR, &vm_cr) && (vm_cr & VM_CR_SVMDIS))
+		end(END_DEAD, vm_cr & VM_CR_LOCK ? "SVM is disabled and locked by the firmware"
+		                                 : "SVM is disabled in VM_CR");
+	if (!features.nested_paging)
+		end(END_DEAD, "this processor has no nested paging");
+	if (features.asids < 2)
+		end(END_DEAD, "this processor has no ASID for a guest");
+}
+
+static void set_segment(struct vmcb_segment *segment, uint16_t selector, uint16_t attributes)
+{
+	*segment = (struct vmcb_segment){ selector, attributes, 0xffffffff, 0 };
+}
+
+/* What must never be the guest's (docs/hypervisor.md says why); the rest runs without an exit. */
+static void set_intercepts(struct vmcb *vmcb)
+{
+	vmcb->intercept1 = INTERCEPT1_SMI | INTERCEPT1_INIT | INTERCEPT1_INVD |
+	                   INTERCEPT1_INVLPGA | INTERCEPT1_IOIO | INTERCEPT1_MSR |
+	                   INTERCEPT1_SHUTDOWN;
+	vmcb->intercept2 = INTERCEPT2_VMRUN | INTERCEPT2_VMMCALL | INTERCEPT2_VMLOAD |
+	                   INTERCEPT2_VMSAVE | INTERCEPT2_STGI | INTERCEPT2_CLGI |
+	                   INTERCEPT2_SKINIT;
+	if (features.invlpgb)
+		vmcb->intercept3 = INTERCEPT3_INVLPGB | INTERCEPT3_TLBSYNC;
+}
+
+void svm_init(struct guest *g)
+{
+	struct vmcb *vmcb = frames_keep(PAGE_BYTES), *host = frames_keep(PAGE_BYTES);
+	void *save = frames_keep(PAGE_BYTES);
+
+	if (!vmcb || !host || !save)
+		end(END_REFUSED, "too little memory for the control blocks");
+	g->vmcb = vmcb;
+	g->vmcb_pa = direct_pa(vmcb);
+	g->host_vmcb_pa = direct_pa(host);
+	wrmsr(MSR_EFER, rdmsr(MSR_EFER) | EFER_SVME);
+	wrmsr(MSR_VM_HSAVE_PA, direct_pa(save));
+	/* From here on nothing but exceptions interrupts us [APM2 15.17]. */
+	__asm__ volatile("clgi\n\tvmsave %0" : : "a"(g->host_vmcb_pa) : "memory");
+
+	set_intercepts(vmcb);
+	permission_init(vmcb);
+	vmcb->nested_control = NESTED_PAGING;
+	vmcb->pat = rdmsr(MSR_PAT);
+	vmcb->efer = EFER_SVME; /* VMRUN demands it [APM2 15.5.1] */
+	vmcb->cr0 = CR0_ET;
+	vmcb->dr6 = 0xffff0ff0;
+	vmcb->dr7 = 0x400;
+	vmcb->rflags = RFLAGS_FIXED;
+	vmcb->gdtr.limit = 0xffff;
+	vmcb->idtr.limit = 0xffff;
+	vmcb->tr = (struct vmcb_segment){ 0, 0x08b, 0xffff, 0 };
+	vmcb->ldtr = (struct vmcb_segment){ 0, 0x082, 0xffff, 0 };
+}
+
+static void set_data(struct vmcb *vmcb, uint16_t selector)
+{
+	set_segment(&vmcb->ds, selector, 0xc93);
+	set_segment(&vmcb->es, selector, 0xc93);
+	set_segment(&vmcb->ss, selector, 0xc93);
+	set_segment(&vmcb->fs, selector, 0xc93);
+	set_segment(&vmcb->gs, selector, 0xc93);
+}
+
+void svm_set_flat32(struct guest *g, uint16_t cs, uint16_t ds)
+{
+	set_segment(&g->vmcb->cs, cs, 0xc9b);
+	set_data(g->vmcb, ds);
+	g->vmcb->cr0 = CR0_ET | CR0_PE;
+}
+
+void svm_set_flat64(struct guest *g, uint16_t cs, uint16_t ds, uint64_t cr3)
+{
+	set_segment(&g->vmcb->cs, cs, 0xa9b);
+	set_data(g->vmcb, ds);
+	g->vmcb->cr0 = CR0_ET | CR0_PE | CR0_PG;
+	g->vmcb->cr4 = CR4_PAE;
+	g->vmcb->cr3 = cr3;
+	g->vmcb->efer = EFER_SVME | EFER_LME | EFER_LMA;
+}

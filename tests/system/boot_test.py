@@ -1,0 +1,182 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Boots guests on the hypervisor by `rhizome run`, as a user would: our probe guest, which attacks
+the machine, and Debian's Linux to its shell. Checks output, exit status, statistics and refusals.
+
+usage: boot_test.py RHIZOME PROBE_ELF FOLDER      (FOLDER: where guests/fetch puts Linux)
+"""
+import json
+import os
+import pathlib
+import re
+import select
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+RHIZOME, PROBE = (os.path.abspath(a) for a in sys.argv[1:3])
+LINUX = pathlib.Path(sys.argv[3])
+FUZZ_SEEDS = range(1, 9)
+LIMIT = 120  # seconds for one boot, ten times what it takes on an idle machine
+
+passed = failed = skipped = 0
+
+
+def check(ok, what, detail=""):
+    """Counts one check; a failed one is printed with what was seen."""
+    global passed, failed
+    if ok:
+        passed += 1
+    else:
+        failed += 1
+        print(f"not ok: {what}\n{detail}")
+
+
+def run(*arguments, timeout=LIMIT):
+    """Runs `rhizome run`; returns (status, stdout, stderr)."""
+    done = subprocess.run(["timeout", "-k", "5", str(timeout + 20), RHIZOME, "run", *arguments],
+                          stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                          errors="replace")
+    return done.returncode, done.stdout.replace("\r", ""), done.stderr
+
+
+def run_probe(argument, *options, **keywords):
+    return run("--multiboot", PROBE, "--append", argument, "--timeout", str(LIMIT), *options,
+               **keywords)
+
+
+def probe():
+    """The probe guest says the same bare and on the hypervisor, at both depths of paging."""
+    _, bare, _ = run_probe("", "--bare")
+    check("0 failed" in bare, "the probe runs bare", bare)
+    for model in "max", "max,la57=off", "EPYC":
+        status, out, err = run_probe("", "--", "-cpu", model)
+        check(status == 1 and out == bare, f"the probe runs on {model}", f"{status}\n{out}{err}")
+        levels = 5 if model == "max" else 4
+        check(f"{levels} levels" in err or "statistics" in err, f"statistics on {model}", err)
+
+
+def attacks():
+    """No attack takes the machine: every check that the guest makes afterwards holds."""
+    for options in [], ["--no-large-pages"], ["--cpus", "2"], ["--memory", "64"]:
+        status, out, err = run_probe("keep", *options)
+        check(status == 1 and re.search(r"^2\d passed, 0 failed$", out, re.M),
+              f"attacks with {options}", f"{status}\n{out}{err}")
+
+
+def fuzz():
+    """Random MSR, APIC, I/O APIC and port accesses take nothing either."""
+    for seed in FUZZ_SEEDS:
+        status, out, err = run_probe(f"fuzz {seed}")
+        check(status == 1 and ", 0 failed" in out, f"random attacks from seed {seed}",
+              f"{status}\n{out}{err}")
+
+
+def ends():
+    """Each end of a guest has its exit status and its reason."""
+    status, _, err = run_probe("triple")
+    check(status == 70 and "the guest died: triple fault" in err, "a triple fault is 70", err)
+    check("exit 1: code 400" in err and "cr0 " in err, "the screen has state and exits", err)
+    status, _, err = run_probe("reset")
+    check(status == 0, "a reset is 0", f"{status} {err}")
+    status, _, err = run("--multiboot", PROBE, "--append", "triple", "--", "-cpu", "max,-svm")
+    check(status == 70 and "no SVM" in err, "no SVM: a clear message", f"{status} {err}")
+    status, _, err = run_probe("hang", "--timeout", "3")
+    check(status == 124 and "time is up" in err, "a time-out is 124", f"{status} {err}")
+
+
+def modules():
+    """Modules arrive with their contents, and more than one of them."""
+    with tempfile.NamedTemporaryFile("w", suffix=",comma") as module:
+        module.write("module text\n\0")
+        module.flush()
+        status, out, err = run_probe("x", "--module", f"{module.name} a,b", "--module",
+                                     module.name)
+    check(status == 1 and out.count("ok a module's contents") == 2 and "0 failed" in out,
+          "two modules arrive", f"{status}\n{out}{err}")
+
+
+def refusals():
+    """What cannot be done is refused with status 2 and one line on stderr."""
+    for arguments, word in [
+            ([], "either --kernel or --multiboot"),
+            (["--kernel", "/nowhere"], "/nowhere"),
+            (["--kernel", PROBE, "--multiboot", PROBE], "either"),
+            (["--multiboot", PROBE, "--initrd", PROBE], "--initrd"),
+            (["--multiboot", PROBE, "--memory", "63"], "--memory"),
+            (["--multiboot", PROBE, "--memory", "12x"], "--memory"),
+            (["--multiboot", PROBE, "--cpus", "0"], "--cpus"),
+            (["--multiboot", PROBE, "--paging", "shadow"], "not in this version"),
+            (["--multiboot", PROBE, "--machine", "bochs"], "not in this version"),
+            (["--multiboot", PROBE, "--roots", "3"], "--roots: not in this version"),
+            (["--multiboot", PROBE, "--nonsense"], "--nonsense"),
+            (["--multiboot", PROBE, "extra"], "extra")]:
+        status, out, err = run(*arguments)
+        check(status == 2 and out == "" and err.count("\n") == 1 and word in err,
+              f"refused: {arguments}", f"{status}\n{out}{err}")
+    status, _, err = run("--multiboot", __file__, "--timeout", str(LIMIT))
+    check(status == 2 and "neither a Linux bzImage nor a Multiboot kernel" in err,
+          "a file that is no kernel", f"{status} {err}")
+    status, out, _ = run("--multiboot", PROBE, "--dry-run", "--icount", "--", "-S")
+    check(status == 0 and out.startswith("qemu-system-x86_64 ") and out.endswith(" -S\n") and
+          " -icount shift=0,sleep=off " in out, "--dry-run prints the command line", out)
+
+
+def talk(process, seconds):
+    """Waits for the guest's prompt, says something, and returns all that the guest said."""
+    said, text, end = False, "", time.monotonic() + seconds
+    while time.monotonic() < end:
+        ready, _, _ = select.select([process.stdout], [], [], 1)
+        if not ready:
+            continue
+        more = os.read(process.stdout.fileno(), 65536).decode(errors="replace")
+        if not more:
+            break
+        text += more
+        if not said and "/ # " in text:
+            said = True
+            process.stdin.write(b"echo the answer is $((6 * 7)); exit\n")
+            process.stdin.flush()
+    return text
+
+
+def linux():
+    """Debian's Linux, 5 and 4 levels, boots to its shell, obeys, and powers off."""
+    global skipped
+    fetch = subprocess.run([ROOT / "guests/fetch", LINUX], capture_output=True, text=True)
+    if fetch.returncode:
+        skipped += 1
+        print(f"skip: Linux: {fetch.stderr.strip()}")
+        return
+    # The same kernel without its 64-bit entry goes by the 32-bit protocol.
+    old = bytearray((LINUX / "vmlinuz").read_bytes())
+    old[0x236] &= ~1
+    (LINUX / "vmlinuz32").write_bytes(old)
+    for model, kernel in ("max", "vmlinuz"), ("max,la57=off", "vmlinuz32"):
+        with tempfile.NamedTemporaryFile() as stats:
+            process = subprocess.Popen(
+                [RHIZOME, "run", "--kernel", LINUX / kernel, "--initrd",
+                 LINUX / "initramfs.gz", "--append", "console=ttyS0 quiet", "--timeout",
+                 str(LIMIT), "--stats", stats.name, "--", "-cpu", model],
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+            text = talk(process, LIMIT + 10)
+            _, err = process.communicate()
+            seen = f"{process.returncode}\n{text}{err.decode(errors='replace')}"
+            check(process.returncode == 0, f"Linux on {model} powers off with 0", seen)
+            check("the answer is 42" in text, f"Linux' shell on {model}", seen)
+            counted = json.loads(stats.read() or b"{}")
+            check(counted.get("exits_npf", 0) > 100 and counted.get("root_built") == 1 and
+                  counted.get("pages_2m", 0) > 10, f"statistics of Linux on {model}",
+                  str(counted))
+
+
+if not shutil.which("qemu-system-x86_64"):
+    print("skip: no QEMU (package qemu-system-x86)\n0 passed, 0 failed, 1 skipped")
+    sys.exit(0)
+for test in probe, attacks, fuzz, ends, modules, refusals, linux:
+    test()
+print(f"{passed} passed, {failed} failed" + (f", {skipped} skipped" if skipped else ""))
+sys.exit(failed != 0)

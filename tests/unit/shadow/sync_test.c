@@ -1,0 +1,330 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Out-of-sync tables: a leaf table is written freely, and each event that makes the guest's changes
+ * count has them seen. Until then the old translation may be used, and nothing else.
+ */
+#include "fixture.h"
+
+static const enum rhz_paging modes[] = { RHZ_PAGING_32, RHZ_PAGING_PAE, RHZ_PAGING_4LEVEL,
+	                                 RHZ_PAGING_5LEVEL };
+
+#define EACH_MODE(i) for (unsigned i = 0; i < sizeof(modes) / sizeof(*modes); i++)
+
+/* Two pages side by side, a window on the tables; both used, then the second entry rewritten. */
+static struct world *begin(enum rhz_paging mode, uint32_t options, uint64_t *root)
+{
+	struct world *world = world_make(&(struct setup){ .mode = mode, .options = options,
+		                                          .vcpus = 2 });
+
+	*root = table_new(world);
+	map(world, *root, 0x5000, 0x1000, PWU);
+	map(world, *root, 0x6000, 0x2000, PWU);
+	map_window(world, *root);
+	start(world, 0, *root);
+	reaches(world, 0x5000, USER | WRITE, 0x1000);
+	reaches(world, 0x6000, USER | WRITE, 0x2000);
+	return world;
+}
+
+static void rewrite(struct world *world, uint64_t root, uint64_t gpa)
+{
+	entry_store(world, 0, root, 0x6000, 1, gpa | PWU | A | D);
+}
+
+/* The first store goes through freely, as do all later ones. */
+static void test_stores_are_free(void **state)
+{
+	(void)state;
+	EACH_MODE(i) {
+		uint64_t root, faults;
+		struct world *world = begin(modes[i], 0, &root);
+
+		rewrite(world, root, 0x3000);
+		assert_int_equal(VM_STAT(world, mmu_unsync), 1);
+		assert_int_equal(STAT(world, pf_emulate), 0);
+		faults = STAT(world, pf_taken);
+		rewrite(world, root, 0x4000);
+		assert_int_equal(STAT(world, pf_taken), faults);
+		/* the guest has not flushed: the old page may still be reached */
+		reaches(world, 0x6000, USER, 0x2000);
+		world_end(world);
+	}
+}
+
+enum event { INVLPG_OF_IT, CR3, INVPCID_ADDRESS, INVPCID_SINGLE, INVPCID_GLOBAL, INVPCID_ALL,
+	     FLUSH_GUEST, CR4_PGE, CR4_SMEP, EFER_NXE, CR0_WP, SPACE, EVENTS };
+
+static void do_event(struct world *world, uint64_t root, enum event event)
+{
+	struct rhz_vcpu *vcpu = world->vcpu[0];
+	enum rhz_flush flush;
+
+	world->at[0].running = false;
+	switch (event) {
+	case INVLPG_OF_IT:
+		invlpg(world, 0, 0x6000);
+		break;
+	case CR3:
+		load_ok(world, 0, root);
+		break;
+	case INVPCID_ADDRESS:
+	case INVPCID_SINGLE:
+	case INVPCID_GLOBAL:
+	case INVPCID_ALL:
+		assert_int_equal(rhz_vcpu_invpcid(vcpu, event - INVPCID_ADDRESS, 0,
+		                                  (rhz_gva){ 0x6000 }, &flush), RHZ_LOAD_OK);
+		if (flush == RHZ_FLUSH_ADDRESS)
+			tlb_drop(world, 0, 0x6000);
+		break;
+	case FLUSH_GUEST:
+		rhz_vcpu_flush_guest(vcpu);
+		break;
+	case CR4_PGE:
+		cr_change(world, 0, 0, RHZ_CR4_PGE, 0);
+		break;
+	case CR4_SMEP:
+		cr_change(world, 0, 0, RHZ_CR4_SMEP, 0);
+		break;
+	case EFER_NXE:
+		cr_change(world, 0, 0, 0, RHZ_EFER_NXE);
+		break;
+	case CR0_WP:
+		cr_change(world, 0, RHZ_CR0_WP, 0, 0);
+		break;
+	case SPACE:
+		/* nothing is in that one, and back */
+		assert_int_equal(rhz_vcpu_set_address_space(vcpu, 1), RHZ_LOAD_OK);
+		audit(world);
+		assert_int_equal(rhz_vcpu_set_address_space(vcpu, 0), RHZ_LOAD_OK);
+		break;
+	case EVENTS:
+		break;
+	}
+	audit(world);
+}
+
+/* Whatever the event, the new page is reached after it, by a TLB that was flushed as told. */
+static void test_every_event(void **state)
+{
+	(void)state;
+	for (enum event event = 0; event < EVENTS; event++) {
+		EACH_MODE(i) {
+			uint64_t root;
+			struct world *world = begin(modes[i], 0, &root);
+
+			rewrite(world, root, 0x3000);
+			do_event(world, root, event);
+			reaches(world, 0x6000, USER | WRITE, 0x3000);
+			reaches(world, 0x5000, USER | WRITE, 0x1000);
+			/* taken away, and read-only */
+			entry_store(world, 0, root, 0x6000, 1, 0);
+			do_event(world, root, event);
+			faults(world, 0x6000, USER, RHZ_PF_U);
+			entry_store(world, 0, root, 0x6000, 1, 0x4000 | P | U);
+			reaches(world, 0x6000, USER, 0x4000);
+			world_end(world);
+		}
+	}
+}
+
+/* From not present to present the guest need not flush [SDM3 4.10.2.3]. */
+static void test_present_without_flush(void **state)
+{
+	(void)state;
+	EACH_MODE(i) {
+		uint64_t root;
+		struct world *world = begin(modes[i], 0, &root);
+
+		faults(world, 0x7000, READ, 0);
+		entry_store(world, 0, root, 0x7000, 1, 0x7000 | PWU);
+		reaches(world, 0x7000, USER | WRITE, 0x7000);
+		/* more rights without a flush: a fault that would be spurious is none */
+		entry_store(world, 0, root, 0x8000, 1, 0x3000 | P);
+		reaches(world, 0x8000, READ, 0x3000);
+		entry_store(world, 0, root, 0x8000, 1, 0x3000 | PWU);
+		reaches(world, 0x8000, USER | WRITE, 0x3000);
+		world_end(world);
+	}
+}
+
+/* INVLPG re-reads one entry; the table stays listed, other entries stay as they are. */
+static void test_invlpg_keeps_the_table_listed(void **state)
+{
+	uint64_t root;
+	struct world *world = begin(RHZ_PAGING_4LEVEL, 0, &root);
+	struct rhz_vcpu *vcpu = world->vcpu[0];
+
+	(void)state;
+	rewrite(world, root, 0x3000);
+	world->at[0].running = false;
+	assert_int_equal(rhz_vcpu_invlpg(vcpu, (rhz_gva){ 0x5000 }), RHZ_FLUSH_NONE);
+	assert_int_equal(VM_STAT(world, mmu_unsync), 1);
+	reaches(world, 0x6000, USER, 0x2000);
+	world->at[0].running = false;
+	assert_int_equal(rhz_vcpu_invlpg(vcpu, (rhz_gva){ 0x6000 }), RHZ_FLUSH_ADDRESS);
+	assert_int_equal(VM_STAT(world, mmu_unsync), 1);
+	load_ok(world, 0, root);
+	assert_int_equal(VM_STAT(world, mmu_unsync), 0);
+	world->at[0].running = false;
+	assert_int_equal(rhz_vcpu_invlpg(vcpu, (rhz_gva){ 0x6000 }), RHZ_FLUSH_NONE);
+	world_end(world);
+}
+
+/*
+ * The flush of an address is for the tag of the last entry. A root loaded after that, but not
+ * entered yet, must not count as flushed.
+ */
+static void test_invlpg_before_the_entry(void **state)
+{
+	uint64_t root, other;
+	struct world *world = begin(RHZ_PAGING_4LEVEL, 0, &root);
+
+	(void)state;
+	start(world, 1, root);
+	other = table_new(world);
+	guest_put(world, other, 8, guest_get(world, root, 8));
+	reaches_on(world, 1, 0x5000, USER, 0x1000);
+	load_ok(world, 0, other);
+	reaches(world, 0x6000, USER, 0x2000);
+	load_ok(world, 0, root);
+	reaches(world, 0x5000, USER, 0x1000);
+	load_ok(world, 0, other);
+	/* no entry since the load; another vCPU writes the table that both roots share */
+	entry_store(world, 1, root, 0x6000, 1, 0x3000 | PWU | A | D);
+	invlpg(world, 0, 0x6000);
+	reaches(world, 0x6000, USER, 0x3000);
+	world_end(world);
+}
+
+/* Own list and shared list: a switch pays for what concerns it. */
+static void test_lists(void **state)
+{
+	for (unsigned off = 0; off < 2; off++) {
+		uint64_t root, other, synced;
+		struct world *world = begin(RHZ_PAGING_4LEVEL, off ? RHZ_NO_LISTS : 0, &root);
+
+		(void)state;
+		other = table_new(world);
+		map(world, other, 0x9000, 0x4000, PWU);
+		rewrite(world, root, 0x3000);
+		synced = STAT(world, tables_synced);
+		load_ok(world, 0, other);
+		assert_int_equal(STAT(world, tables_synced) - synced, off);
+		reaches(world, 0x9000, READ, 0x4000);
+		load_ok(world, 0, root);
+		assert_int_equal(STAT(world, tables_synced) - synced, 1);
+		assert_int_equal(STAT(world, entries_synced), 1);
+		reaches(world, 0x6000, READ, 0x3000);
+		world_end(world);
+	}
+}
+
+/* A table that two roots share is on the VM's list: a load of either root syncs it. */
+static void test_shared_list(void **state)
+{
+	uint64_t root, other, synced;
+	struct world *world = begin(RHZ_PAGING_4LEVEL, 0, &root);
+
+	(void)state;
+	other = table_new(world);
+	guest_put(world, other, 8, guest_get(world, root, 8));
+	load_ok(world, 0, other);
+	reaches(world, 0x6000, READ, 0x2000);
+	load_ok(world, 0, root);
+	rewrite(world, root, 0x3000);
+	synced = STAT(world, tables_synced);
+	load_ok(world, 0, other);
+	assert_int_equal(STAT(world, tables_synced) - synced, 1);
+	reaches(world, 0x6000, READ, 0x3000);
+	world_end(world);
+}
+
+/* Without out-of-sync tables each store to one comes to the embedder. */
+static void test_no_unsync(void **state)
+{
+	(void)state;
+	EACH_MODE(i) {
+		uint64_t root;
+		struct world *world = begin(modes[i], RHZ_NO_UNSYNC, &root);
+
+		rewrite(world, root, 0x3000);
+		assert_int_equal(VM_STAT(world, mmu_unsync), 0);
+		assert_int_equal(STAT(world, pf_emulate), 1);
+		reaches(world, 0x6000, USER, 0x3000);
+		world_end(world);
+	}
+}
+
+/* Another vCPU's stores count for this one after this one's own invalidation. */
+static void test_two_vcpus(void **state)
+{
+	(void)state;
+	EACH_MODE(i) {
+		uint64_t root;
+		struct world *world = begin(modes[i], 0, &root);
+
+		start(world, 1, root);
+		reaches_on(world, 1, 0x6000, USER | WRITE, 0x2000);
+		rewrite(world, root, 0x3000);
+		reaches_on(world, 1, 0x6000, USER, 0x2000);
+		invlpg(world, 0, 0x6000);
+		reaches(world, 0x6000, USER, 0x3000);
+		invlpg(world, 1, 0x6000);
+		reaches_on(world, 1, 0x6000, USER, 0x3000);
+		rewrite(world, root, 0x4000);
+		load_ok(world, 1, root);
+		reaches_on(world, 1, 0x6000, USER, 0x4000);
+		load_ok(world, 0, root);
+		reaches(world, 0x6000, USER, 0x4000);
+		world_end(world);
+	}
+}
+
+/* INVLPG and INVPCID with paging off, and what of INVPCID faults [SDM2 INVPCID]. */
+static void test_invpcid_checks(void **state)
+{
+	uint64_t root;
+	struct world *world = begin(RHZ_PAGING_4LEVEL, 0, &root);
+	struct rhz_vcpu *vcpu = world->vcpu[0], *off = world->vcpu[1];
+	enum rhz_flush flush;
+
+	(void)state;
+	for (unsigned type = 0; type < 4; type++) {
+		assert_int_equal(rhz_vcpu_invpcid(off, type, 0, (rhz_gva){ 0x6000 }, &flush),
+		                 RHZ_LOAD_OK);
+		assert_int_equal(rhz_vcpu_invpcid(vcpu, type, 0x1000, (rhz_gva){ 0x6000 }, &flush),
+		                 RHZ_LOAD_GP);
+	}
+	assert_int_equal(rhz_vcpu_invlpg(off, (rhz_gva){ 0x6000 }), RHZ_FLUSH_NONE);
+	assert_int_equal(rhz_vcpu_invpcid(vcpu, 4, 0, (rhz_gva){ 0 }, &flush), RHZ_LOAD_GP);
+	assert_int_equal(rhz_vcpu_invpcid(vcpu, ~0ull, 0, (rhz_gva){ 0 }, &flush), RHZ_LOAD_GP);
+	/* CR4.PCIDE = 0: no other PCID than 0 for types 0 and 1 */
+	assert_int_equal(rhz_vcpu_invpcid(vcpu, 0, 1, (rhz_gva){ 0 }, &flush), RHZ_LOAD_GP);
+	assert_int_equal(rhz_vcpu_invpcid(vcpu, 1, 1, (rhz_gva){ 0 }, &flush), RHZ_LOAD_GP);
+	assert_int_equal(rhz_vcpu_invpcid(vcpu, 2, 1, (rhz_gva){ 0 }, &flush), RHZ_LOAD_OK);
+	assert_int_equal(rhz_vcpu_invpcid(vcpu, 0, 0, (rhz_gva){ 1ull << 47 }, &flush), RHZ_LOAD_GP);
+	assert_int_equal(rhz_vcpu_invpcid(vcpu, 0, 0, (rhz_gva){ ~0ull << 47 }, &flush), RHZ_LOAD_OK);
+	cr_change(world, 0, 0, RHZ_CR4_PCIDE, 0);
+	assert_int_equal(rhz_vcpu_invpcid(vcpu, 0, 5, (rhz_gva){ 0 }, &flush), RHZ_LOAD_OK);
+	assert_int_equal(rhz_vcpu_invpcid(vcpu, 1, 4095, (rhz_gva){ 0 }, &flush), RHZ_LOAD_OK);
+	audit(world);
+	world_end(world);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_stores_are_free),
+		cmocka_unit_test(test_every_event),
+		cmocka_unit_test(test_present_without_flush),
+		cmocka_unit_test(test_invlpg_keeps_the_table_listed),
+		cmocka_unit_test(test_invlpg_before_the_entry),
+		cmocka_unit_test(test_lists),
+		cmocka_unit_test(test_shared_list),
+		cmocka_unit_test(test_no_unsync),
+		cmocka_unit_test(test_two_vcpus),
+		cmocka_unit_test(test_invpcid_checks),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
