@@ -41,6 +41,7 @@ enum {
 	RHZ_NO_MMIO_CACHE = 1 << 5,
 	RHZ_NO_EXEC_LARGE = 1 << 6,  /* CVE-2018-12207: executable leaves are 4 KiB */
 	RHZ_NO_LISTS = 1 << 7,       /* all out-of-sync tables are on the VM's shared list */
+	RHZ_NO_QUICK_FILL = 1 << 8,  /* every fault goes the general way */
 };
 
 struct rhz_vm_config {

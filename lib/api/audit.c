@@ -213,7 +213,8 @@ static bool audit_all(struct audit *audit)
 		struct page *page = page_at(vm, number);
 
 		if (!audit_page(audit, page, &counted) ||
-		    (page->flags & PAGE_LIVE && !audit_list(audit, page->own_list, number, &listed)))
+		    (page->flags & PAGE_LIVE && page->role.level > 1 &&
+		     !audit_list(audit, page->own_list, number, &listed)))
 			return false;
 	}
 	if (!audit_list(audit, vm->shared_list, LIST_SHARED, &listed) || !audit_pool(audit, counted))

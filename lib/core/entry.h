@@ -14,7 +14,7 @@
 #ifndef RHZ_CORE_ENTRY_H
 #define RHZ_CORE_ENTRY_H
 
-#include "core/vm.h"
+#include "core/rmap.h"
 
 #define SPTE_PRESENT 7ull
 #define SPTE_W 2ull
@@ -65,6 +65,17 @@ RHZ_INLINE uint64_t spte_accessed_bit(union role role)
 
 /* The hole at index becomes a leaf; false if the reverse map has no node left. */
 bool entry_set_leaf(struct rhz_vm *vm, struct page *page, unsigned index, uint64_t spte);
+
+/* The hole at index becomes a 4 KiB leaf; head is its frame's, and a node is free. */
+RHZ_INLINE void entry_fill(struct rhz_vm *vm, struct page *page, unsigned index, uint64_t spte,
+                           uint32_t *head)
+{
+	link_add(vm, head, entry_id(vm, page, index));
+	page->used[index / 64] |= 1ull << (index % 64);
+	__atomic_store_n(&page->table[index], spte, __ATOMIC_RELAXED);
+	vm->stats.pages_4k++;
+	trace(vm, RHZ_EVENT_SET_SPTE, 1, spte & SPTE_FRAME, spte);
+}
 
 /* A leaf becomes another leaf of the same frame; counts as a removal if it is weaker. */
 void entry_change_leaf(struct rhz_vm *vm, struct page *page, unsigned index, uint64_t spte);

@@ -178,11 +178,12 @@ void page_zap(struct rhz_vm *vm, struct page *page)
 {
 	if (!(page->flags & PAGE_LIVE))
 		return;
-	page->flags &= (uint16_t)~PAGE_LIVE;
+	page->flags &= (uint8_t)~PAGE_LIVE;
 	trace(vm, RHZ_EVENT_ZAP_PAGE, page->role.level, page->frame, page->role.word);
-	if (page->role.level > 1)
+	if (page->role.level > 1) {
 		list_disown(vm, page);
-	list_give_up(vm, page);
+		list_give_up(vm, page);
+	}
 	if (page->list != LIST_NONE)
 		list_leave(vm, page);
 	while (page->parents) {

@@ -61,14 +61,18 @@ struct page {
 	uint32_t parents;     /* link: the entries that point here */
 	uint32_t lru_prev, lru_next;
 	uint32_t list;        /* LIST_* or a root */
-	uint32_t list_prev, list_next;
-	uint32_t own_list;    /* as a root: its own out-of-sync tables */
-	uint32_t refs;        /* cache entries, current ones included, that hold it as a root */
-	uint16_t writes;      /* since it was last loaded or walked */
-	uint16_t flags;
+	uint32_t list_next;
+	union {
+		uint32_t list_prev; /* leaf tables */
+		uint32_t own_list;  /* roots: their own out-of-sync tables */
+	};
+	uint16_t refs;        /* cache entries, current ones included, that hold it as a root */
+	uint8_t writes;       /* to a root's table, since it was last loaded */
+	uint8_t flags;
 };
 
-_Static_assert(sizeof(struct page) <= 144, "the memory budget per shadow page is 200 bytes");
+_Static_assert(sizeof(struct page) == 128, "a page's address is a shift away from its number");
+_Static_assert(RHZ_MAX_VCPUS * RHZ_ROOT_ENTRIES < UINT16_MAX, "references are counted in 16 bits");
 
 struct rhz_ram {
 	uint64_t first_hfn; /* host frame number of its first frame */

@@ -10,43 +10,31 @@ RHZ_INLINE struct space *vcpu_space(struct rhz_vcpu *vcpu)
 	return &vcpu->vm->space[vcpu->space];
 }
 
-/* What the reader needs, in registers: the slot found last, and where to look for others. */
-struct reader {
-	uint64_t start, bytes;
-	uintptr_t base;
-	struct space *space;
-};
-
-RHZ_INLINE struct reader reader_of(struct rhz_vcpu *vcpu)
+RHZ_INLINE uint64_t entry_load(const struct slot *slot, rhz_gpa at, unsigned bytes)
 {
-	struct space *space = vcpu_space(vcpu);
+	const void *from = (const void *)(slot->base + at.v);
 
-	return (struct reader){ space->hint->start, space->hint->bytes, space->hint->base, space };
+	return bytes == 8 ? __atomic_load_n((const uint64_t *)from, __ATOMIC_RELAXED) :
+	                    __atomic_load_n((const uint32_t *)from, __ATOMIC_RELAXED);
 }
 
-static __attribute__((noinline)) uintptr_t slot_base(struct space *space, uint64_t gpa)
+/* Reads through any slot. ctx: the address space. */
+RHZ_INLINE bool slots_read(void *ctx, rhz_gpa at, unsigned bytes, uint64_t *value)
 {
-	struct slot *slot = slot_search(space, gpa);
+	struct slot *slot = slot_at(ctx, at.v);
 
-	return slot ? slot->base : 0;
+	*value = slot ? entry_load(slot, at, bytes) : 0;
+	return true;
 }
 
+/* Reads through one slot; false: the table is not in it. */
 RHZ_INLINE bool slot_read(void *ctx, rhz_gpa at, unsigned bytes, uint64_t *value)
 {
-	const struct reader *reader = ctx;
-	uintptr_t base = reader->base;
-	const void *from;
+	const struct slot *slot = ctx;
 
-	if (__builtin_expect(at.v - reader->start >= reader->bytes, 0)) {
-		base = slot_base(reader->space, at.v);
-		if (!base) {
-			*value = 0;
-			return true;
-		}
-	}
-	from = (const void *)(base + at.v);
-	*value = bytes == 8 ? __atomic_load_n((const uint64_t *)from, __ATOMIC_RELAXED) :
-	                      __atomic_load_n((const uint32_t *)from, __ATOMIC_RELAXED);
+	if (__builtin_expect(at.v - slot->start >= slot->bytes, 0))
+		return false;
+	*value = entry_load(slot, at, bytes);
 	return true;
 }
 
@@ -72,15 +60,24 @@ static bool slot_swap(void *ctx, rhz_gpa at, unsigned bytes, uint64_t old, uint6
 	return done;
 }
 
+/* Two walks for each format: one for tables that are all in the slot found last, one for any. */
 #define WALK_INSTANCE(name)                                                                       \
 	static enum rhz_walk_outcome slot_walk_##name(struct rhz_vcpu *vcpu, rhz_gva gva,          \
 	                                              unsigned access, struct rhz_walk *walk)      \
 	{                                                                                          \
 		const struct context *now = vcpu->now;                                             \
-		struct reader reader = reader_of(vcpu);                                            \
                                                                                                    \
 		return walk_tables(&format_##name, &now->mode, &now->regs, gva, access, slot_read, \
-		                   &reader, walk);                                                 \
+		                   vcpu_space(vcpu)->hint, walk);                                  \
+	}                                                                                          \
+                                                                                                   \
+	static enum rhz_walk_outcome slots_walk_##name(struct rhz_vcpu *vcpu, rhz_gva gva,         \
+	                                               unsigned access, struct rhz_walk *walk)     \
+	{                                                                                          \
+		const struct context *now = vcpu->now;                                             \
+                                                                                                   \
+		return walk_tables(&format_##name, &now->mode, &now->regs, gva, access,            \
+		                   slots_read, vcpu_space(vcpu), walk);                            \
 	}
 
 WALK_INSTANCE(32)
@@ -106,10 +103,12 @@ static enum rhz_walk_outcome slot_walk_none(struct rhz_vcpu *vcpu, rhz_gva gva, 
 	return RHZ_WALK_OK;
 }
 
-const vcpu_walk_fn rhz_vcpu_walks[] = {
-	[RHZ_PAGING_NONE] = slot_walk_none,     [RHZ_PAGING_32] = slot_walk_32,
-	[RHZ_PAGING_PAE] = slot_walk_pae,       [RHZ_PAGING_4LEVEL] = slot_walk_4level,
-	[RHZ_PAGING_5LEVEL] = slot_walk_5level,
+const struct vcpu_walks rhz_vcpu_walks[] = {
+	[RHZ_PAGING_NONE] = { slot_walk_none, slot_walk_none },
+	[RHZ_PAGING_32] = { slot_walk_32, slots_walk_32 },
+	[RHZ_PAGING_PAE] = { slot_walk_pae, slots_walk_pae },
+	[RHZ_PAGING_4LEVEL] = { slot_walk_4level, slots_walk_4level },
+	[RHZ_PAGING_5LEVEL] = { slot_walk_5level, slots_walk_5level },
 };
 
 enum rhz_ad_result vcpu_set_ad_now(struct rhz_vcpu *vcpu, unsigned access, struct rhz_walk *walk)
@@ -129,9 +128,8 @@ bool vcpu_entry_still(struct rhz_vcpu *vcpu, rhz_gpa at, unsigned bytes, uint64_
 
 uint64_t vcpu_read_entry(struct rhz_vcpu *vcpu, rhz_gpa at, unsigned bytes)
 {
-	struct reader reader = reader_of(vcpu);
 	uint64_t value;
 
-	slot_read(&reader, at, bytes, &value);
+	slots_read(vcpu_space(vcpu), at, bytes, &value);
 	return value;
 }

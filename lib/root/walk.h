@@ -8,8 +8,11 @@
 typedef enum rhz_walk_outcome (*vcpu_walk_fn)(struct rhz_vcpu *vcpu, rhz_gva gva, unsigned access,
                                               struct rhz_walk *walk);
 
-/* By enum rhz_paging. */
-extern const vcpu_walk_fn rhz_vcpu_walks[];
+/* For each enum rhz_paging: through the slot found last alone, and through any. */
+struct vcpu_walks {
+	vcpu_walk_fn slot, slots;
+};
+extern const struct vcpu_walks rhz_vcpu_walks[];
 
 /*
  * Translates in the current context; paging off: the address as it is, with all rights. A table
@@ -18,7 +21,12 @@ extern const vcpu_walk_fn rhz_vcpu_walks[];
 RHZ_INLINE enum rhz_walk_outcome vcpu_walk(struct rhz_vcpu *vcpu, rhz_gva gva, unsigned access,
                                            struct rhz_walk *walk)
 {
-	return rhz_vcpu_walks[vcpu->now->mode.paging](vcpu, gva, access, walk);
+	const struct vcpu_walks *walks = &rhz_vcpu_walks[vcpu->now->mode.paging];
+	enum rhz_walk_outcome outcome = walks->slot(vcpu, gva, access, walk);
+
+	if (__builtin_expect(outcome == RHZ_WALK_TABLE, 0))
+		return walks->slots(vcpu, gva, access, walk);
+	return outcome;
 }
 
 enum rhz_ad_result vcpu_set_ad_now(struct rhz_vcpu *vcpu, unsigned access, struct rhz_walk *walk);

@@ -15,6 +15,7 @@
 #include "core/flush.h"
 #include "core/rmap.h"
 #include "root/walk.h"
+#include "shadow/fill.h"
 #include "shadow/prefetch.h"
 #include "shadow/sync.h"
 #include "shadow/tree.h"
@@ -403,15 +404,14 @@ static bool was_implicit(const struct try *try, uint32_t error_code, bool spurio
 	       !(try->access & RHZ_ACCESS_USER) && try->rights & RHZ_RIGHT_USER;
 }
 
-static enum rhz_fault_result try_fault(struct try *try, uint32_t error_code,
-                                       struct rhz_fault *fault)
+/* After a walk that came through. */
+static __attribute__((noinline)) enum rhz_fault_result
+try_fault(struct try *try, uint32_t error_code, struct rhz_fault *fault)
 {
 	struct rhz_vcpu *vcpu = try->vcpu;
 	enum rhz_fault_result result;
 	bool mmio, reserved;
 
-	if (vcpu_walk(vcpu, (rhz_gva){ try->addr }, try->access, &try->walk) != RHZ_WALK_OK)
-		return reflect(try, fault);
 	fault->level = try->walk.level;
 	try->gfn = try->walk.gpa.v >> RHZ_PAGE_SHIFT;
 	try->slot = slot_find(try->vm, vcpu->space, try->gfn);
@@ -442,15 +442,21 @@ enum rhz_fault_result shadow_fault(struct rhz_vcpu *vcpu, rhz_gva gva, uint32_t 
 {
 	struct try try; /* the walk in it is large, and written before it is read */
 
-	try.vcpu = vcpu;
-	try.vm = vcpu->vm;
-	try.addr = gva.v;
 	try.access = access_of(error_code, access);
-	try.kicks = vcpu->vm->kicks;
 	if (!(error_code & RHZ_PF_P) && mmio_cached(vcpu, gva, try.access, &fault->gpa)) {
 		vcpu->stats.pf_mmio_cached++;
 		return RHZ_FAULT_MMIO;
 	}
+	try.vcpu = vcpu;
+	if (vcpu_walk(vcpu, gva, try.access, &try.walk) != RHZ_WALK_OK)
+		return reflect(&try, fault);
+	if (__builtin_expect(fill_quickly(vcpu, gva, try.access, &try.walk), 1)) {
+		fault->level = 1;
+		return RHZ_FAULT_RESUME;
+	}
+	try.vm = vcpu->vm;
+	try.addr = gva.v;
+	try.kicks = vcpu->vm->kicks;
 	return try_fault(&try, error_code, fault);
 }
 
