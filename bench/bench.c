@@ -16,7 +16,7 @@ enum {
 	WARM_UP = 16,
 	TIMED = 1 << 20,          /* operations timed in one go, where nothing needs preparing */
 	TIMED_SINGLY = 16,        /* operations timed one by one, for each that is counted */
-	REPETITIONS = 5,          /* the fastest counts: the others were disturbed */
+	REPETITIONS = 9,          /* the fastest counts: the others were disturbed */
 };
 
 void bench_require(int condition, const char *what)

@@ -196,7 +196,7 @@ void world_audit(struct world *world, const char *file, int line)
 
 	if (!rhz_vm_audit(world->vm, &found))
 		return;
-	print_error("invariant %u: %s: table %#llx role %#llx index %u entry %#llx expected %#llx\n",
+	print_error("invariant %u: %s: table %#llx role %#llx index %u entry %#llx not %#llx\n",
 	            found.invariant, found.what, (unsigned long long)found.table.v,
 	            (unsigned long long)found.role, found.index, (unsigned long long)found.entry,
 	            (unsigned long long)found.expected);
@@ -267,7 +267,8 @@ uint64_t entry_at(struct world *world, uint64_t root, uint64_t gva, unsigned lev
 	uint64_t table = root;
 
 	for (unsigned at = mode_levels(world); at > level; at--) {
-		uint64_t entry = guest_get(world, table + index_in(world, gva, at) * entry_bytes(world),
+		uint64_t index = index_in(world, gva, at);
+		uint64_t entry = guest_get(world, table + index * entry_bytes(world),
 		                           entry_bytes(world));
 
 		assert_true(entry & P);
@@ -367,6 +368,16 @@ void load_ok(struct world *world, unsigned vcpu, uint64_t cr3)
 {
 	world->at[vcpu].running = false;
 	assert_int_equal(rhz_vcpu_load_cr3(world->vcpu[vcpu], cr3), RHZ_LOAD_OK);
+	if (!world->setup.no_audit)
+		audit(world);
+}
+
+void switch_ok(struct world *world, unsigned vcpu, enum rhz_context context,
+               const struct rhz_regs *regs, uint32_t guest_asid, bool flush)
+{
+	world->at[vcpu].running = false;
+	assert_int_equal(rhz_vcpu_switch_context(world->vcpu[vcpu], context, regs, guest_asid, flush),
+	                 RHZ_LOAD_OK);
 	if (!world->setup.no_audit)
 		audit(world);
 }

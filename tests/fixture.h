@@ -163,6 +163,9 @@ struct rhz_regs regs_of(enum rhz_paging mode, uint64_t root);
 void start(struct world *world, unsigned vcpu, uint64_t root);
 void load_ok(struct world *world, unsigned vcpu, uint64_t cr3);
 void regs_ok(struct world *world, unsigned vcpu, const struct rhz_regs *regs);
+/* A switch of context that goes through. */
+void switch_ok(struct world *world, unsigned vcpu, enum rhz_context context,
+               const struct rhz_regs *regs, uint32_t guest_asid, bool flush);
 /* Changes bits of CR0, CR4, EFER of a running vCPU. */
 void cr_change(struct world *world, unsigned vcpu, uint64_t cr0_flip, uint64_t cr4_flip,
                uint64_t efer_flip);

@@ -215,6 +215,8 @@ static void attack_ports(void)
 {
 	out8(0xe9, 'X');
 	check(in8(0xe9) == 0xff, "the hypervisor's console is not there");
+	out8(0xb2, 0);
+	check(true, "an SMI comes and goes");
 	out8(0xcf9, 2);
 	check(true, "CF9h without its reset bit does nothing");
 }

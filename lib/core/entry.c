@@ -97,6 +97,7 @@ void entry_set_mmio(struct rhz_vm *vm, struct page *page, unsigned index, uint64
 
 static void child_unlink(struct rhz_vm *vm, struct page *child, uint32_t id)
 {
+	vm->unlinks++;
 	if (child->role.level > 1)
 		list_disown(vm, child);
 	link_remove(vm, &child->parents, id);

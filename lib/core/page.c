@@ -200,6 +200,7 @@ void page_zap(struct rhz_vm *vm, struct page *page)
 		frame_retrack(vm, page->frame);
 	vm->stats.mmu_shadow_pages--;
 	vm->stats.mmu_shadow_zapped++;
+	vm->unlinks++;
 	/* a processor may still walk it as a root, even an empty one */
 	vm_removed(vm);
 	if (page->refs) {

@@ -142,6 +142,20 @@ static bool slot_overlaps(const struct rhz_vm *vm, unsigned space, uint64_t gfn,
 	return false;
 }
 
+/* A slot of the space came, went or changed. */
+static void space_changed(struct rhz_vm *vm, struct space *space)
+{
+	space->hint = &vm->no_slot;
+	space->uniform = true;
+	for (unsigned i = 0; i < space->count; i++) {
+		const struct slot *slot = &space->slots[space->order[i]];
+
+		if (slot->dirty || slot->read_only ||
+		    slot->to_hfn != space->slots[space->order[0]].to_hfn)
+			space->uniform = false;
+	}
+}
+
 static void order_insert(struct rhz_vm *vm, unsigned id)
 {
 	struct slot *slot = &vm->slot[id];
@@ -151,7 +165,7 @@ static void order_insert(struct rhz_vm *vm, unsigned id)
 	for (; i && vm->slot[space->order[i - 1]].gfn > slot->gfn; i--)
 		space->order[i] = space->order[i - 1];
 	space->order[i] = (uint16_t)id;
-	space->hint = &vm->no_slot;
+	space_changed(vm, space);
 }
 
 static void order_remove(struct rhz_vm *vm, unsigned id)
@@ -164,7 +178,7 @@ static void order_remove(struct rhz_vm *vm, unsigned id)
 	space->count--;
 	for (; i < space->count; i++)
 		space->order[i] = space->order[i + 1];
-	space->hint = &vm->no_slot;
+	space_changed(vm, space);
 }
 
 /* Every MMIO entry is out of date now; before the numbers come round again, all are swept. */
@@ -350,6 +364,7 @@ static enum rhz_status slot_change_flags(struct rhz_vm *vm, unsigned id, unsigne
 		slot_collapse(vm, slot);
 	slot->dirty = log ? dirty : NULL;
 	slot->read_only = read_only;
+	space_changed(vm, &vm->space[slot->space]);
 	return RHZ_OK;
 }
 

@@ -103,6 +103,7 @@ struct space {
 	struct slot *hint;             /* the slot found last, or the VM's empty one */
 	struct slot *slots;            /* the VM's */
 	unsigned count;
+	bool uniform;                  /* all lie at one distance from host memory, with full rights */
 	uint16_t order[RHZ_MAX_SLOTS]; /* slots by gfn */
 };
 
@@ -111,6 +112,7 @@ struct rhz_vm {
 	struct rhz_host host;
 	uint64_t removals;       /* D: raised when an entry is weakened or taken away */
 	uint64_t kicked;         /* ... as it was at the last kick: nothing older is in any TLB */
+	uint64_t unlinks;        /* raised when a link to a table is taken away */
 	uint64_t dooms;          /* raised when somebody's root is zapped: vCPUs look through theirs */
 	uint32_t shared_list;    /* out-of-sync tables of more than one root */
 	uint32_t generation;     /* of the slots: MMIO entries carry its low bits */

@@ -40,6 +40,13 @@ struct context {
 /* No table lies there. */
 #define NO_TABLE (~0ull)
 
+/* The leaf table of the last fault, as long as 'unlinks' stands where it stood. */
+struct leaf_table {
+	struct page *page, *root;
+	uint64_t run; /* of 2 MiB: the address's */
+	uint64_t unlinks;
+};
+
 struct rhz_vcpu {
 	struct rhz_vm *vm;
 	uint32_t id;
@@ -49,6 +56,7 @@ struct rhz_vcpu {
 	unsigned current;       /* ... and its enum rhz_context */
 	unsigned space;         /* address space */
 	uint64_t last_spurious; /* address of the last fault, plus 1, if nothing was wrong with it */
+	struct leaf_table leaf_table; /* shadow/fill.c */
 	struct context context[RHZ_CONTEXTS];
 	struct rhz_root_entry *entered; /* whose tag the last entry ran under */
 	struct rhz_root_cache roots;

@@ -152,8 +152,8 @@ static unsigned index_in(const struct page *page, uint64_t addr)
 	return tree_index(page->role.level, addr) & (role_is_pae_root(page->role) ? 3 : 511);
 }
 
-/* Gets and links what is to stand below entry 'index'. Null: the guest's tables have changed. */
-static struct page *descend_new(struct try *try, struct page *page, unsigned index)
+/* What is to stand below entry 'index', got and linked if need be. Null: the guest's tables changed. */
+static struct page *descend_one(struct try *try, struct page *page, unsigned index)
 {
 	struct page *below;
 	struct child child;
@@ -185,29 +185,19 @@ static bool smaller_stays(const struct try *try, struct page *page, unsigned ind
 
 /*
  * Goes down from the root to the page whose entry is to be the leaf, getting and linking what is
- * missing. A guest table that is linked is the right one (invariant 4: its parent is in sync, since
- * only leaf tables ever are not); a piece of a large page may have the wrong rights.
+ * missing. A link is not trusted to be what the walk went by: the embedder may have written the
+ * guest's table and be about to tell us (CVE-2026-46113 had a child reused in such a case).
  */
 static struct page *descend(struct try *try, unsigned level, unsigned *index)
 {
 	struct page *page = root_page(try->vcpu);
-	unsigned depth = vcpu_context(try->vcpu)->levels, shift = 9 * depth + 3;
-	unsigned at = (try->addr >> shift) & (depth == 3 ? 3 : 511); /* three levels: a PAE root */
+	unsigned at = index_in(page, try->addr);
 
-	for (; depth > level; depth--) {
-		uint64_t spte = page->table[at];
-		struct page *below = NULL;
-
-		if (__builtin_expect((spte & (PTE_P | PTE_PS)) == PTE_P, 1))
-			below = page_of_hpa(try->vm, spte & SPTE_FRAME);
-		if (__builtin_expect(!below || below->role.guest == ROLE_DIRECT, 0)) {
-			below = descend_new(try, page, at);
-			if (!below)
-				return NULL;
-		}
-		page = below;
-		shift -= 9;
-		at = (try->addr >> shift) & 511;
+	while (page->role.level > level) {
+		page = descend_one(try, page, at);
+		if (!page)
+			return NULL;
+		at = index_in(page, try->addr);
 	}
 	while (spte_is_table(page->table[at], page->role.level)) {
 		if (!smaller_stays(try, page, at)) {
@@ -215,8 +205,7 @@ static struct page *descend(struct try *try, unsigned level, unsigned *index)
 			break;
 		}
 		page = page_of_hpa(try->vm, page->table[at] & SPTE_FRAME);
-		shift -= 9;
-		at = (try->addr >> shift) & 511;
+		at = index_in(page, try->addr);
 	}
 	*index = at;
 	return page;

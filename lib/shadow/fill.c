@@ -7,7 +7,7 @@
 #include "shadow/prefetch.h"
 
 /* The leaf table for the address, if all tables above it are linked; else null. */
-RHZ_INLINE struct page *leaf_table(struct rhz_vcpu *vcpu, uint64_t addr)
+static __attribute__((noinline)) struct page *leaf_table_find(struct rhz_vcpu *vcpu, uint64_t addr)
 {
 	unsigned depth = vcpu->now->levels, shift = 9 * depth + 3;
 	uint64_t at = (addr >> shift) & (depth == 3 ? 3 : 511); /* three levels: a PAE root */
@@ -22,7 +22,20 @@ RHZ_INLINE struct page *leaf_table(struct rhz_vcpu *vcpu, uint64_t addr)
 		shift -= 9;
 		at = (addr >> shift) & 511;
 	}
+	vcpu->leaf_table = (struct leaf_table){ page, vcpu->now->root, addr >> 21,
+		                                vcpu->vm->unlinks };
 	return page;
+}
+
+/* Faults come in runs: the same table again, unless any table was unlinked since. */
+RHZ_INLINE struct page *leaf_table(struct rhz_vcpu *vcpu, uint64_t addr)
+{
+	const struct leaf_table *last = &vcpu->leaf_table;
+
+	if (__builtin_expect(last->root == vcpu->now->root && last->run == addr >> 21 &&
+	                     last->unlinks == vcpu->vm->unlinks, 1))
+		return last->page;
+	return leaf_table_find(vcpu, addr);
 }
 
 /* The walk and the address space are such that the leaf follows from the guest's entry alone. */
@@ -32,6 +45,20 @@ RHZ_INLINE bool is_usual(const struct rhz_vcpu *vcpu, unsigned access, const str
 
 	return walk->level == 1 && walk->accessed && settled && vcpu->now->mode.wp &&
 	       !option(vcpu->vm, RHZ_NO_QUICK_FILL);
+}
+
+/*
+ * Is the page that our links lead to the shadow of the table that the walk has just read, with the
+ * rights that it found? The embedder may have written an upper table and not told us yet.
+ */
+RHZ_INLINE bool is_walked(struct rhz_vcpu *vcpu, const struct page *page,
+                          const struct rhz_walk *walk)
+{
+	const struct slot *slot = slot_at(&vcpu->vm->space[vcpu->space], walk->table[1].v);
+
+	return slot && !slot->read_only && !page->role.rom &&
+	       page->frame == slot_frame(slot, walk->table[1].v >> RHZ_PAGE_SHIFT) &&
+	       walk->rights == (page->role.rights & gpte_rights(walk->entry[1]));
 }
 
 bool fill_quickly(struct rhz_vcpu *vcpu, rhz_gva gva, unsigned access, const struct rhz_walk *walk)
@@ -49,7 +76,8 @@ bool fill_quickly(struct rhz_vcpu *vcpu, rhz_gva gva, unsigned access, const str
 		return false;
 	slot = slot_find(vm, vcpu->space, gfn);
 	page = leaf_table(vcpu, gva.v);
-	if (__builtin_expect(!slot || !page || slot->dirty || slot->read_only, 0))
+	if (__builtin_expect(!slot || !page || slot->dirty || slot->read_only ||
+	                     !is_walked(vcpu, page, walk), 0))
 		return false;
 	head = frame_head(vm, slot_frame(slot, gfn));
 	if (__builtin_expect(page->table[index] || page->role.guest == ROLE_DIRECT ||

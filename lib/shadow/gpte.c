@@ -2,12 +2,6 @@
 /* Judging one guest entry. */
 #include "shadow/gpte.h"
 
-RHZ_INLINE unsigned entry_rights(uint64_t value)
-{
-	return RHZ_RIGHT_READ | (unsigned)(value & (PTE_W | PTE_U)) << 1 |
-	       (value & PTE_NX ? 0u : RHZ_RIGHT_EXEC);
-}
-
 void gpte_decode(const struct rhz_vm *vm, const struct page *page, unsigned index, uint64_t value,
                  struct gpte *gpte)
 {
@@ -23,7 +17,7 @@ void gpte_decode(const struct rhz_vm *vm, const struct page *page, unsigned inde
 	gpte->usable = (value & (PTE_P | PTE_A)) == (PTE_P | PTE_A) &&
 	               !(value & mode->reserved[level][gpte->leaf]);
 	gpte->dirty = value & PTE_D;
-	gpte->rights = entry_rights(value);
+	gpte->rights = gpte_rights(value);
 	gpte->attributes = attributes_of(role, value);
 	if (!gpte->leaf) {
 		gpte->gfn = (value & mode->format->frame) >> RHZ_PAGE_SHIFT;

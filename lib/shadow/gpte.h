@@ -57,6 +57,13 @@ RHZ_INLINE uint64_t gpte_read(struct rhz_vm *vm, const struct page *page, unsign
 	return __atomic_load_n((const uint32_t *)at + index, __ATOMIC_RELAXED);
 }
 
+/* The rights of one entry alone. */
+RHZ_INLINE unsigned gpte_rights(uint64_t value)
+{
+	return RHZ_RIGHT_READ | (unsigned)(value & (PTE_W | PTE_U)) << 1 |
+	       (value & PTE_NX ? 0u : RHZ_RIGHT_EXEC);
+}
+
 /* Takes apart the entry 'value' behind entry 'index' of a page that is no PAE root. */
 void gpte_decode(const struct rhz_vm *vm, const struct page *page, unsigned index, uint64_t value,
                  struct gpte *gpte);

@@ -103,47 +103,93 @@ bool sync_entry(struct rhz_vm *vm, struct page *page, unsigned index)
 /* ---- one table ---- */
 
 /*
- * A leaf that the guest's entry still allows as it stands, told quickly: same frame (in the slot
- * of the entry before), same memory type and key, and no right that the guest's entry lacks. A
- * leaf whose rights were widened by CR0.WP = 0 is left to sync_entry.
+ * Telling quickly that a leaf stands: the guest's entry, moved to where the slot lies in host
+ * memory, and ours are the same in all that counts. First 'plainly', where nothing was taken from
+ * what the guest allows; then with less rights than that; what is neither is left to sync_entry.
+ * In a uniform space a match says that the entry lies in the slot of the leaf, which stands.
  */
 struct quick {
-	uint64_t reserved; /* P, A and what must be clear, flipped against the entry */
-	uint64_t first, pages, to_hpa; /* the slot */
-	uint64_t exact;
-	uint64_t rights; /* of U and NX, those that the levels above leave to this one */
+	uint64_t to_hpa;
+	uint64_t first, bytes; /* the slot found last; where rights depend on slots: nothing */
+	bool uniform;
+	uint64_t exact;    /* frame, type, key, P and A, U and NX as the levels above leave them */
+	uint64_t reserved; /* must be clear in the guest's entry */
 };
-
-#define QUICK_WANTED (PTE_P | PTE_A)
 
 static void quick_init(struct rhz_vm *vm, const struct page *page, struct quick *quick)
 {
-	const struct slot *slot = vm->space[page->role.space].hint;
+	const struct space *space = &vm->space[page->role.space];
+	const struct slot *slot = space->hint;
+	uint64_t rights = (page->role.rights & RHZ_RIGHT_USER ? PTE_U : 0) |
+	                  (page->role.rights & RHZ_RIGHT_EXEC ? PTE_NX : 0);
 
-	*quick = (struct quick){
-		.reserved = page_mode(vm, page->role)->reserved[1][1] | QUICK_WANTED,
-		.exact = SPTE_FRAME | PTE_PWT | PTE_PCD | PTE_PAT_4K | PTE_P |
-		         (page->role.host == ROLE_HOST_LONG ? PTE_KEY : 0),
-		.rights = (page->role.rights & RHZ_RIGHT_USER ? PTE_U : 0) |
-		          (page->role.rights & RHZ_RIGHT_EXEC ? PTE_NX : 0),
-	};
-	quick->first = slot->start;
-	/* where a mapping's rights depend on the slot too, sync_entry looks */
-	quick->pages = slot->dirty || slot->read_only ? 0 : slot->bytes;
 	quick->to_hpa = (uint64_t)slot->to_hfn << RHZ_PAGE_SHIFT;
+	quick->first = slot->start;
+	quick->bytes = slot->dirty || slot->read_only ? 0 : slot->bytes;
+	quick->uniform = space->uniform && slot->bytes;
+	quick->exact = SPTE_FRAME | PTE_PWT | PTE_PCD | PTE_PAT_4K | PTE_P | PTE_A | rights |
+	               (page->role.host == ROLE_HOST_LONG ? PTE_KEY : 0);
+	quick->reserved = page_mode(vm, page->role)->reserved[1][1];
+	/* no leaf of ours has any of these, but NX where the levels above say so: then it differs */
+	quick->exact |= quick->reserved;
 }
 
-RHZ_INLINE bool quick_same(const struct quick *quick, uint64_t gpte, uint64_t spte)
+RHZ_INLINE bool plainly_same(const struct quick *quick, uint64_t gpte, uint64_t spte)
 {
-	uint64_t moved = gpte + quick->to_hpa;
+	return !(((gpte + quick->to_hpa) ^ spte) & (quick->exact | PTE_W | PTE_D));
+}
 
-	if (((gpte ^ QUICK_WANTED) & quick->reserved) ||
-	    (gpte & SPTE_FRAME) - quick->first >= quick->pages ||
-	    ((moved ^ spte) & quick->exact))
+static bool quick_same(const struct quick *quick, uint64_t gpte, uint64_t spte)
+{
+	if (((gpte + quick->to_hpa) ^ (spte | PTE_A)) & quick->exact ||
+	    (gpte & SPTE_FRAME) - quick->first >= quick->bytes)
 		return false;
-	/* U and NX must be the guest's own; W needs W and D */
-	return !((gpte ^ spte) & quick->rights) &&
-	       (!(spte & PTE_W) || (gpte & (PTE_W | PTE_D)) == (PTE_W | PTE_D));
+	return !(spte & PTE_W) || (gpte & (PTE_W | PTE_D)) == (PTE_W | PTE_D);
+}
+
+static __attribute__((noinline)) unsigned entry_rescan(struct rhz_vm *vm, struct page *page,
+                                                       const struct quick *quick, uint64_t gpte,
+                                                       unsigned index)
+{
+	return !quick_same(quick, gpte, page->table[index]) && sync_entry(vm, page, index);
+}
+
+#define GPTE(guest, i) __atomic_load_n(&(guest)[i], __ATOMIC_RELAXED)
+
+/* Re-reads 64 entries from 'first' on, all of which are used, four at a time. */
+RHZ_INLINE unsigned run_rescan(struct rhz_vm *vm, struct page *page, const struct quick *quick,
+                               const uint64_t *guest, unsigned first)
+{
+	uint64_t to_hpa = quick->to_hpa, plain = quick->exact | PTE_W | PTE_D;
+	const uint64_t *table = page->table;
+	unsigned differed = 0;
+
+	for (unsigned i = first; i < first + 64; i += 4) {
+		uint64_t x0 = (GPTE(guest, i) + to_hpa) ^ table[i];
+		uint64_t x1 = (GPTE(guest, i + 1) + to_hpa) ^ table[i + 1];
+		uint64_t x2 = (GPTE(guest, i + 2) + to_hpa) ^ table[i + 2];
+		uint64_t x3 = (GPTE(guest, i + 3) + to_hpa) ^ table[i + 3];
+
+		if (__builtin_expect(!((x0 | x1 | x2 | x3) & plain), 1))
+			continue;
+		for (unsigned k = i; k < i + 4; k++) {
+			uint64_t gpte = GPTE(guest, k);
+
+			if (!plainly_same(quick, gpte, table[k]))
+				differed += entry_rescan(vm, page, quick, gpte, k);
+		}
+	}
+	return differed;
+}
+
+static unsigned table_rescan_slowly(struct rhz_vm *vm, struct page *page)
+{
+	unsigned differed = 0;
+
+	for (unsigned i = page_next_used(page, 0); i < TABLE_ENTRIES;
+	     i = page_next_used(page, i + 1))
+		differed += sync_entry(vm, page, i);
+	return differed;
 }
 
 /* Re-reads the entries of a leaf table that ours have; returns how many differed. */
@@ -153,21 +199,23 @@ static unsigned table_rescan(struct rhz_vm *vm, struct page *page)
 	const uint64_t *guest;
 	struct quick quick;
 
-	if (page->role.guest == ROLE_32 || page->role.rom) {
-		for (unsigned i = page_next_used(page, 0); i < TABLE_ENTRIES;
-		     i = page_next_used(page, i + 1))
-			differed += sync_entry(vm, page, i);
-		return differed;
-	}
+	if (page->role.guest == ROLE_32 || page->role.rom)
+		return table_rescan_slowly(vm, page);
 	guest = frame_at(vm, page->frame);
 	quick_init(vm, page, &quick);
 	for (unsigned word = 0; word < TABLE_ENTRIES / 64; word++) {
-		for (uint64_t bits = page->used[word]; bits; bits &= bits - 1) {
-			unsigned i = word * 64 + (unsigned)__builtin_ctzll(bits);
-			uint64_t gpte = __atomic_load_n(&guest[i], __ATOMIC_RELAXED);
+		uint64_t bits = page->used[word];
 
-			if (__builtin_expect(!quick_same(&quick, gpte, page->table[i]), 0))
-				differed += sync_entry(vm, page, i);
+		if (quick.uniform && bits == ~0ull) {
+			differed += run_rescan(vm, page, &quick, guest, word * 64);
+			continue;
+		}
+		for (; bits; bits &= bits - 1) {
+			unsigned i = word * 64 + (unsigned)__builtin_ctzll(bits);
+			uint64_t gpte = GPTE(guest, i);
+
+			if (!quick.uniform || !plainly_same(&quick, gpte, page->table[i]))
+				differed += entry_rescan(vm, page, &quick, gpte, i);
 		}
 	}
 	return differed;

@@ -151,6 +151,8 @@ static void act_store(struct vcpu *v)
 	value = pick_entry(vm, group);
 	if (group >= GROUP_PD32)
 		bytes = 4;
+	if (group && chance(r, 40))
+		value = pick_flip(vm, (hpa & ~0xfffull) + offset, bytes);
 	if (chance(r, 12)) { /* a piece of an entry, or across two */
 		unsigned shift = below(r, bytes);
 

@@ -329,8 +329,9 @@ static enum resolved resolve(struct vcpu *v, struct part *part, unsigned access)
 		part->hpa = part->to.hpa + (part->gva - part->to.gva);
 		return READY;
 	}
-fault: /* [SDM3 4.10.4.1]: a page fault drops what is cached for its address */
-	cpu_flush_address(v->cpu, v->entry.tag, part->gva);
+fault: /* [SDM3 4.10.4.1]: a page fault drops what is cached for its address; an intercept need not */
+	if (!w->keep_on_fault)
+		cpu_flush_address(v->cpu, v->entry.tag, part->gva);
 	vcpu_leave(v);
 	return take_fault(v, part, access, error);
 }

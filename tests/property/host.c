@@ -94,6 +94,17 @@ static void unlock(void *ctx)
 	vm->locked = false;
 }
 
+/* The call that kicks may have set A and D here before: the model learns it before it is gone. */
+static void absorb_word(struct vm *vm, uint64_t hpa)
+{
+	const uint64_t bits = 0x6000000060;
+	uint64_t now, was = model_peek(vm->model, hpa & ~7ull, 8);
+
+	memcpy(&now, ram_at(vm, hpa & ~7ull), 8);
+	if (now != was && !((now ^ was) & ~bits))
+		model_store(vm->model, hpa & ~7ull, 8, &now);
+}
+
 /* The last that a vCPU does before it leaves: a store through what its TLB still has. */
 static void last_store(struct vcpu *v, const struct tlb_entry *e)
 {
@@ -113,10 +124,13 @@ static void last_store(struct vcpu *v, const struct tlb_entry *e)
 	frame = (unsigned)model_frame(v->vm->model, page);
 	value = pick_entry(v->vm, group_of(frame));
 	hpa = page + pick_offset(v->vm, group_of(frame));
+	if (group_of(frame) && chance(r, 40))
+		value = pick_flip(v->vm, hpa, group_of(frame) >= GROUP_PD32 ? 4 : 8);
 	tell(w, "  vcpu %u, kicked, stores %#llx at hpa %#llx, gva %#llx", v->index,
 	     (unsigned long long)value, (unsigned long long)hpa,
 	     (unsigned long long)(e->to.gva + (hpa - e->to.hpa)));
 	log_store(v, &e->to, e->to.gva + (page - e->to.hpa), page);
+	absorb_word(v->vm, hpa);
 	guest_store(v->vm, hpa, group_of(frame) >= GROUP_PD32 ? 4 : 8, &value);
 	v->vm->stores++;
 	w->totals.stale_stores++;

@@ -297,6 +297,8 @@ void act_regs(struct vcpu *v)
 		else
 			next.cr4 &= ~RHZ_CR4_PAE;
 	}
+	if (chance(r, 8) && !(next.cr4 & RHZ_CR4_PCIDE))
+		next.cr3 = pick_root(v->vm, paging);
 	load_regs(v, &next);
 }
 

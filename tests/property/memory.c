@@ -291,6 +291,9 @@ void act_host_write(struct vm *vm)
 	offset = pick_offset(vm, group);
 	for (unsigned i = 0; i < 4; i++)
 		data[i] = pick_entry(vm, group);
+	if (group && chance(r, 35))
+		data[0] = pick_flip(vm, vm->model->frame[frame].hpa + offset,
+		                    group >= GROUP_PD32 ? 4 : 8);
 	if (group >= GROUP_PD32)
 		count = 4 * count;
 	else

@@ -198,6 +198,18 @@ uint64_t pick_entry(struct vm *vm, unsigned group)
 	return e;
 }
 
+/* What stands in a place now, with a flag or two turned over. */
+uint64_t pick_flip(struct vm *vm, uint64_t hpa, unsigned bytes)
+{
+	static const uint8_t flags[] = { 0, 1, 1, 2, 3, 4, 5, 5, 6, 6, 6, 8, 63, 59 };
+	struct random *r = &vm->world->random;
+	uint64_t value = model_peek(vm->model, hpa, bytes);
+
+	for (unsigned n = 1 + below(r, 2); n; n--)
+		value ^= 1ull << flags[below(r, bytes == 4 ? 12 : sizeof(flags))];
+	return value;
+}
+
 /* Indices that are used most, by level: neighbours, the ends, and those of frames in a region. */
 static const uint16_t hot_1[] = { 0, 1, 2, 3, 16, 17, 24, 511 };
 static const uint16_t hot_n[] = { 0, 1, 511 };

@@ -201,9 +201,11 @@ void world_create(struct world *w, const struct config *config)
 	w->cpus = config->cpus;
 	w->table_cache = chance(r, 60);
 	w->reload_on_fault = chance(r, 50);
+	w->keep_on_fault = chance(r, 30);
 	w->rom = chance(r, 25);
-	tell(w, "%s%s%s", w->table_cache ? "table cache " : "",
-	     w->reload_on_fault ? "reload on fault " : "", w->rom ? "rom" : "");
+	tell(w, "%s%s%s%s", w->table_cache ? "table cache " : "",
+	     w->reload_on_fault ? "reload on fault " : "",
+	     w->keep_on_fault ? "keep on fault " : "", w->rom ? "rom" : "");
 	for (unsigned i = 0; i < w->cpus; i++) {
 		unsigned count = tags[below(r, 6)], by_tag = chance(r, 50);
 

@@ -161,7 +161,7 @@ struct world {
 	bool alloc_failed;
 	unsigned quiet; /* no stores by kicked vCPUs while not 0 */
 	bool calling;   /* inside a call into the library */
-	bool table_cache, reload_on_fault, rom;
+	bool table_cache, reload_on_fault, keep_on_fault, rom;
 	unsigned vms, cpus;
 	struct totals totals;
 	struct vm vm[VMS];
@@ -197,6 +197,7 @@ void group_range(unsigned group, unsigned *first, unsigned *count);
 unsigned group_of(unsigned frame);
 uint64_t frame_hpa(unsigned vm, unsigned frame);
 uint64_t pick_entry(struct vm *vm, unsigned group);
+uint64_t pick_flip(struct vm *vm, uint64_t hpa, unsigned bytes);
 uint64_t pick_gva(struct vm *vm, const struct model_regs *regs);
 uint64_t pick_gpa(struct vm *vm);
 /* The n-th of the addresses that are tried most; false: no more. */

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * CVE-2021-38198 (KVM): a shadow page took its rights from the wrong levels, so that two paths to one
- * table shared the rights of whichever was walked first; the guest got no fault where one was due.
+ * CVE-2021-38198 (KVM): a shadow page took its rights from the wrong levels, so that two paths to
+ * one table shared the rights of whichever was walked first; the guest got no fault where one was
+ * due.
  *
- * Here a table is reached by paths whose upper entries differ in W and U at one level each, in every
- * order of first use; pieces of large pages too.
+ * Here a table is reached by paths whose upper entries differ in W and U at one level each, in
+ * every order of first use; pieces of large pages too.
  */
 #include "fixture.h"
 
@@ -50,7 +51,8 @@ static void test_paths(void **state)
 		for (unsigned i = 0; i < PATHS; i++) {
 			uint64_t gva = (uint64_t)i << (12 + 9 * (level - 1));
 
-			guest_put(world, entry_at(world, root, gva, level), 8, below | path_bits[i]);
+			guest_put(world, entry_at(world, root, gva, level), 8,
+			          below | path_bits[i]);
 		}
 		start(world, 0, root);
 		for (unsigned n = 0; n < 2 * PATHS; n++) {

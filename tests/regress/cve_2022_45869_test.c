@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * CVE-2022-45869 (KVM): reclaim ran under a lock too weak for it, beside a fault that used the page.
+ * CVE-2022-45869 (KVM): reclaim ran under a lock too weak for it, beside a fault that used the
+ * page.
  *
- * Here there is one lock by contract. The fixture's callbacks fail the test if a page is taken or given
- * back or a vCPU kicked without it, or if it is taken twice; all that reclaims runs under that watch.
+ * Here there is one lock by contract. The fixture's callbacks fail the test if a page is taken or
+ * given back or a vCPU kicked without it, or if it is taken twice; all that reclaims runs under
+ * that watch.
  */
 #include "fixture.h"
 

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * CVE-2026-53359 (Januscape, in KVM since 2010): a child shadow page was reused because its frame
- * matched although its role did not; its leaves were then taken out of the reverse map under the wrong
- * frame, and a freed page stayed mapped: guest to host.
+ * matched although its role did not; its leaves were then taken out of the reverse map under the
+ * wrong frame, and a freed page stayed mapped: guest to host.
  *
- * Here one frame is made to serve in every role at once, and the roles change under the same entry. The
- * audit compares reverse map and leaves after each step; at the end the host takes all memory, and
- * nothing may map it.
+ * Here one frame is made to serve in every role at once, and the roles change under the same entry.
+ * The audit compares reverse map and leaves after each step; at the end the host takes all memory,
+ * and nothing may map it.
  */
 #include "fixture.h"
 
@@ -66,8 +66,8 @@ static void test_one_frame_in_many_roles(void **state)
 	for (unsigned n = 0; n < 2; n++) {
 		/* 16 ways down: by entry 0 with all rights, by entry 1 read-only */
 		for (unsigned path = 0; path < 8; path++) {
-			uint64_t gva = (path & 1ull) << 39 | (path & 2ull) << 29 | (path & 4ull) << 19 |
-			               0x2000;
+			uint64_t gva = (path & 1ull) << 39 | (path & 2ull) << 29 |
+			               (path & 4ull) << 19 | 0x2000;
 
 			reaches(world, gva, USER, 0x1000);
 			if (path)

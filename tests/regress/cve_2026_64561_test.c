@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * CVE-2026-64561 (Zapscape, KVM): the root was checked for staleness before reclaim ran, and reclaim took
- * the root in use; a page was child and root at once (the child of a 5-level root is a 4-level root, a
- * long-mode directory is a PAE directory); children inherited 'invalid' from a doomed root.
+ * CVE-2026-64561 (Zapscape, KVM): the root was checked for staleness before reclaim ran, and
+ * reclaim took the root in use; a page was child and root at once (the child of a 5-level root is a
+ * 4-level root, a long-mode directory is a PAE directory); children inherited 'invalid' from a
+ * doomed root.
  */
 #include "fixture.h"
 

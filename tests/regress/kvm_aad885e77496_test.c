@@ -3,8 +3,8 @@
  * KVM aad885e77496 (2026): an MMIO entry was written over a present one, whose frame stayed in the
  * reverse map with nothing behind it.
  *
- * Here a leaf is present, the guest turns its entry to a hole while the table is out of sync, and an
- * access that the old leaf does not satisfy brings the MMIO entry.
+ * Here a leaf is present, the guest turns its entry to a hole while the table is out of sync, and
+ * an access that the old leaf does not satisfy brings the MMIO entry.
  */
 #include "fixture.h"
 

@@ -256,18 +256,14 @@ static void test_contexts(void **state)
 	start(world, 0, roots[0]);
 	reaches(world, 0x5000, WRITE, 0);
 	regs = regs_of(RHZ_PAGING_4LEVEL, roots[1]);
-	world->at[0].running = false;
-	assert_int_equal(rhz_vcpu_switch_context(vcpu, RHZ_CONTEXT_L2, &regs, 1, true), RHZ_LOAD_OK);
+	switch_ok(world, 0, RHZ_CONTEXT_L2, &regs, 1, true);
 	reaches(world, 0x5000, WRITE, 0x1000);
 	reused = STAT(world, root_current_reused);
 	synced = STAT(world, syncs_asked);
 	for (unsigned i = 0; i < 6; i++) {
 		bool nested = i & 1;
 
-		world->at[0].running = false;
-		assert_int_equal(rhz_vcpu_switch_context(vcpu, nested, NULL, nested, false),
-		                 RHZ_LOAD_OK);
-		audit(world);
+		switch_ok(world, 0, nested, NULL, nested, false);
 		reaches(world, 0x5000, WRITE, nested * 0x1000);
 		assert_int_equal(world->at[0].entry.flush, RHZ_FLUSH_NONE);
 	}
@@ -289,17 +285,14 @@ static void test_flush_reaches_other_context(void **state)
 	map_window(world, roots[0]);
 	start(world, 0, roots[0]);
 	regs = regs_of(RHZ_PAGING_4LEVEL, roots[1]);
-	world->at[0].running = false;
-	assert_int_equal(rhz_vcpu_switch_context(vcpu, RHZ_CONTEXT_L2, &regs, 1, true), RHZ_LOAD_OK);
+	switch_ok(world, 0, RHZ_CONTEXT_L2, &regs, 1, true);
 	reaches(world, 0x5000, WRITE, 0x1000);
-	world->at[0].running = false;
-	assert_int_equal(rhz_vcpu_switch_context(vcpu, RHZ_CONTEXT_L1, NULL, 0, false), RHZ_LOAD_OK);
+	switch_ok(world, 0, RHZ_CONTEXT_L1, NULL, 0, false);
 	entry_store(world, 0, roots[1], 0x5000, 1, 0x7000 | PWU);
 	assert_int_equal(VM_STAT(world, mmu_unsync), 1);
 	rhz_vcpu_flush_guest(vcpu);
 	audit(world);
-	world->at[0].running = false;
-	assert_int_equal(rhz_vcpu_switch_context(vcpu, RHZ_CONTEXT_L2, NULL, 1, false), RHZ_LOAD_OK);
+	switch_ok(world, 0, RHZ_CONTEXT_L2, NULL, 1, false);
 	reaches(world, 0x5000, WRITE, 0x7000);
 	world_end(world);
 }
@@ -320,9 +313,7 @@ static void test_one_root_many_tags(void **state)
 		for (unsigned n = 0; n < 6; n++) {
 			uint32_t asid = n % 3;
 
-			world->at[0].running = false;
-			assert_int_equal(rhz_vcpu_switch_context(vcpu, asid > 0, n < 3 ? &regs : NULL, asid,
-			                                         false), RHZ_LOAD_OK);
+			switch_ok(world, 0, asid > 0, n < 3 ? &regs : NULL, asid, false);
 			reaches(world, 0x1000, WRITE, 0x1000);
 			if (n < 3) {
 				root[n] = world->at[0].entry.root.v;

@@ -43,7 +43,7 @@ static void log_on(struct world *world)
 	audit(world);
 }
 
-/* Every write after a harvest is in the next one: by what was mapped before, by TLB, by large page. */
+/* Every write after a harvest is in the next: by what was mapped before, by TLB, by large page. */
 static void test_no_write_is_lost(void **state)
 {
 	uint64_t root;
@@ -107,7 +107,8 @@ static void test_harvest_statuses(void **state)
 	              RHZ_ERR_ARGUMENT);
 	log_on(world);
 	assert_status(rhz_slot_harvest(world->vm, 99, 0, PAGES, out, &found), RHZ_ERR_NOT_FOUND);
-	assert_status(rhz_slot_harvest(world->vm, world->slot, 1, 64, out, &found), RHZ_ERR_ARGUMENT);
+	assert_status(rhz_slot_harvest(world->vm, world->slot, 1, 64, out, &found),
+	              RHZ_ERR_ARGUMENT);
 	assert_status(rhz_slot_harvest(world->vm, world->slot, 64, PAGES, out, &found),
 	              RHZ_ERR_RANGE);
 	assert_status(rhz_slot_harvest(world->vm, world->slot, PAGES + 64, 0, out, &found),
@@ -159,7 +160,8 @@ static void test_host_invalidates(void **state)
 	(void)state;
 	for (unsigned i = 0; i < 3; i++) {
 		bool shadow = kinds[i] == RHZ_SHADOW;
-		uint64_t root, small = shadow ? 0x5000 : 0x1000, big = shadow ? 0x80012000 : 0x412000;
+		uint64_t root, small = shadow ? 0x5000 : 0x1000;
+		uint64_t big = shadow ? 0x80012000 : 0x412000;
 		struct world *world = begin(kinds[i], RHZ_PAGING_4LEVEL, &root);
 		struct rhz_vm *vm = world->vm;
 

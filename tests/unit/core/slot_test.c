@@ -91,7 +91,8 @@ static void test_slot_statuses(void **state)
 	assert_int_equal(read.bytes, 0x1000);
 	assert_int_equal(read.offset, 0x5000);
 	assert_status(rhz_slot_set_flags(world->vm, 77, 0, NULL), RHZ_ERR_NOT_FOUND);
-	assert_status(rhz_slot_set_flags(world->vm, id, RHZ_SLOT_DIRTY_LOG, NULL), RHZ_ERR_ARGUMENT);
+	assert_status(rhz_slot_set_flags(world->vm, id, RHZ_SLOT_DIRTY_LOG, NULL),
+	              RHZ_ERR_ARGUMENT);
 	assert_status(rhz_slot_set_flags(world->vm, id, 8, bits), RHZ_ERR_ARGUMENT);
 	assert_status(rhz_slot_delete(world->vm, id), RHZ_OK);
 	assert_status(rhz_slot_delete(world->vm, id), RHZ_ERR_NOT_FOUND);

@@ -19,8 +19,8 @@ static void roots_make(struct world *world, uint64_t roots[ROOTS])
 
 		/* level 2 and 1 in one table each, for half of them shared */
 		if (i & 1)
-			guest_put(world, next, 8, guest_get(world, guest_get(world, roots[0], 8) & FRAME,
-			                                    8));
+			guest_put(world, next, 8,
+			          guest_get(world, guest_get(world, roots[0], 8) & FRAME, 8));
 		else
 			map(world, roots[i], 0x5000, i * 0x1000, PWU);
 		map(world, roots[i], 0x40000000, i * 0x1000, PWU);
@@ -45,7 +45,8 @@ static void test_64_roots(void **state)
 		roots_make(world, roots);
 		start(world, 0, roots[0]);
 		for (unsigned n = 0; n < 3 * ROOTS; n++) {
-			unsigned r = n < ROOTS ? n : n < 2 * ROOTS ? 2 * ROOTS - 1 - n : n * 7 % ROOTS;
+			unsigned r = n < ROOTS ? n : n < 2 * ROOTS ? 2 * ROOTS - 1 - n :
+			                                             n * 7 % ROOTS;
 
 			world->at[0].running = false;
 			assert_int_equal(rhz_vcpu_load_cr3(world->vcpu[0], roots[r]), RHZ_LOAD_OK);
@@ -59,8 +60,9 @@ static void test_64_roots(void **state)
 			                    !world->at[0].entry.tag);
 		}
 		assert_int_equal(STAT(world, root_built), ROOTS + 1);
-		assert_int_equal(STAT(world, root_cached_reused) + STAT(world, root_current_reused) +
-		                 STAT(world, root_built), STAT(world, root_switches));
+		assert_int_equal(STAT(world, root_switches),
+		                 STAT(world, root_cached_reused) + STAT(world, root_built) +
+		                 STAT(world, root_current_reused));
 		audit(world);
 		world_end(world);
 	}

@@ -126,7 +126,8 @@ static void test_ad_cleared(void **state)
 		reaches(world, 0x5000, READ, 0x1000);
 		assert_int_equal(entry_get(world, root, 0x5000, 1) & (A | D), A | D);
 		/* a directory's A bit */
-		entry_store(world, 0, root, 0x5000, 2, entry_get(world, root, 0x5000, 2) & ~(uint64_t)A);
+		entry_store(world, 0, root, 0x5000, 2,
+		            entry_get(world, root, 0x5000, 2) & ~(uint64_t)A);
 		load_ok(world, 0, root);
 		reaches(world, 0x5000, READ, 0x1000);
 		assert_true(entry_get(world, root, 0x5000, 2) & A);

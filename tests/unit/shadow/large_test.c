@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Large pages of guest and host: 2 MiB, 4 MiB, 1 GiB; splitting, collapsing, tracking under them. */
+/* Large pages of guest and host: 2 MiB, 4 MiB, 1 GiB; splitting, collapsing, tracking below. */
 #include "fixture.h"
 
 static unsigned level_of(struct world *world, uint64_t gva)

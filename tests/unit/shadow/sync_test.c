@@ -302,8 +302,10 @@ static void test_invpcid_checks(void **state)
 	assert_int_equal(rhz_vcpu_invpcid(vcpu, 0, 1, (rhz_gva){ 0 }, &flush), RHZ_LOAD_GP);
 	assert_int_equal(rhz_vcpu_invpcid(vcpu, 1, 1, (rhz_gva){ 0 }, &flush), RHZ_LOAD_GP);
 	assert_int_equal(rhz_vcpu_invpcid(vcpu, 2, 1, (rhz_gva){ 0 }, &flush), RHZ_LOAD_OK);
-	assert_int_equal(rhz_vcpu_invpcid(vcpu, 0, 0, (rhz_gva){ 1ull << 47 }, &flush), RHZ_LOAD_GP);
-	assert_int_equal(rhz_vcpu_invpcid(vcpu, 0, 0, (rhz_gva){ ~0ull << 47 }, &flush), RHZ_LOAD_OK);
+	assert_int_equal(rhz_vcpu_invpcid(vcpu, 0, 0, (rhz_gva){ 1ull << 47 }, &flush),
+	                 RHZ_LOAD_GP);
+	assert_int_equal(rhz_vcpu_invpcid(vcpu, 0, 0, (rhz_gva){ ~0ull << 47 }, &flush),
+	                 RHZ_LOAD_OK);
 	cr_change(world, 0, 0, RHZ_CR4_PCIDE, 0);
 	assert_int_equal(rhz_vcpu_invpcid(vcpu, 0, 5, (rhz_gva){ 0 }, &flush), RHZ_LOAD_OK);
 	assert_int_equal(rhz_vcpu_invpcid(vcpu, 1, 4095, (rhz_gva){ 0 }, &flush), RHZ_LOAD_OK);

@@ -177,7 +177,8 @@ static void test_stack_in_a_table(void **state)
 		for (unsigned level = 1; level <= 2; level++) {
 			at = (entry_at(world, root, 0x6000, level) & ~0xfffull) | 0x7f0;
 			for (unsigned n = 0; n < 10; n++) {
-				store(world, 0, WINDOW + at, entry_bytes(world), 0xdead0000 + 2 * n);
+				store(world, 0, WINDOW + at, entry_bytes(world),
+				      0xdead0000 + 2 * n);
 				assert_int_equal(guest_get(world, at, 4), 0xdead0000 + 2 * n);
 				reaches(world, 0x6000, USER, 0x2000);
 			}
