@@ -134,14 +134,20 @@ static void quick_init(struct rhz_vm *vm, const struct page *page, struct quick 
 	quick->exact |= quick->reserved;
 }
 
+/*
+ * The guest's entry must have these whatever ours has: a leaf that nobody used yet has A clear, and
+ * an MMIO entry is not present.
+ */
+#define GPTE_WANTED (PTE_P | PTE_A)
+
 RHZ_INLINE bool plainly_same(const struct quick *quick, uint64_t gpte, uint64_t spte)
 {
-	return !(((gpte + quick->to_hpa) ^ spte) & (quick->exact | PTE_W | PTE_D));
+	return !(((gpte + quick->to_hpa) ^ (spte | GPTE_WANTED)) & (quick->exact | PTE_W | PTE_D));
 }
 
 static bool quick_same(const struct quick *quick, uint64_t gpte, uint64_t spte)
 {
-	if (((gpte + quick->to_hpa) ^ (spte | PTE_A)) & quick->exact ||
+	if (((gpte + quick->to_hpa) ^ (spte | GPTE_WANTED)) & quick->exact ||
 	    (gpte & SPTE_FRAME) - quick->first >= quick->bytes)
 		return false;
 	return !(spte & PTE_W) || (gpte & (PTE_W | PTE_D)) == (PTE_W | PTE_D);
@@ -165,10 +171,10 @@ RHZ_INLINE unsigned run_rescan(struct rhz_vm *vm, struct page *page, const struc
 	unsigned differed = 0;
 
 	for (unsigned i = first; i < first + 64; i += 4) {
-		uint64_t x0 = (GPTE(guest, i) + to_hpa) ^ table[i];
-		uint64_t x1 = (GPTE(guest, i + 1) + to_hpa) ^ table[i + 1];
-		uint64_t x2 = (GPTE(guest, i + 2) + to_hpa) ^ table[i + 2];
-		uint64_t x3 = (GPTE(guest, i + 3) + to_hpa) ^ table[i + 3];
+		uint64_t x0 = (GPTE(guest, i) + to_hpa) ^ (table[i] | GPTE_WANTED);
+		uint64_t x1 = (GPTE(guest, i + 1) + to_hpa) ^ (table[i + 1] | GPTE_WANTED);
+		uint64_t x2 = (GPTE(guest, i + 2) + to_hpa) ^ (table[i + 2] | GPTE_WANTED);
+		uint64_t x3 = (GPTE(guest, i + 3) + to_hpa) ^ (table[i + 3] | GPTE_WANTED);
 
 		if (__builtin_expect(!((x0 | x1 | x2 | x3) & plain), 1))
 			continue;
