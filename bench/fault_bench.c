@@ -6,6 +6,7 @@ enum {
 	TABLES = 16, /* leaf tables that the faults go round in */
 	PAGES = TABLES * 512,
 	STEP = 520,  /* from one fault to the next: another table, another eight */
+	STEP_IN_TABLE = 8,
 };
 
 struct state {
@@ -15,6 +16,8 @@ struct state {
 	uint64_t page; /* the next fault's, in the run of mapped ones */
 	uint64_t count;
 	unsigned pages; /* that each fault maps */
+	unsigned step;  /* from one fault to the next, in pages */
+	uint64_t around; /* pages that the faults go round in */
 	uint32_t error_code;
 	uint64_t fixed, prefetched;
 	uint64_t table;
@@ -41,12 +44,14 @@ static struct state *start(uint32_t options, enum rhz_paging_kind kind)
 	*s = (struct state){ .f = fixture_make(&config), .result = RHZ_FAULT_RESUME };
 	s->vcpu = s->f->vcpu;
 	s->gva = USER_AT;
+	s->step = STEP;
+	s->around = PAGES;
 	return s;
 }
 
 static void go_to(struct state *s, uint64_t page)
 {
-	s->page = page % PAGES;
+	s->page = page % s->around;
 	s->gva = USER_AT + s->page * RHZ_PAGE_SIZE;
 }
 
@@ -68,6 +73,10 @@ static void *set_fill(const struct bench_row *row)
 	map_run(s, 1);
 	s->error_code = RHZ_PF_U | (bench_parameter(row, "write") ? RHZ_PF_W : 0);
 	s->pages = 1;
+	if (bench_parameter(row, "tables") == 1) {
+		s->step = STEP_IN_TABLE;
+		s->around = 512;
+	}
 	return s;
 }
 
@@ -92,7 +101,7 @@ static void choose_page(void *state)
 	bench_require(s->result == RHZ_FAULT_RESUME && filled == 1, "a fault did something else");
 	s->fixed = s->f->stats->pf_fixed;
 	s->count++;
-	go_to(s, s->page + STEP);
+	go_to(s, s->page + s->step);
 	fixture_unmap(s->f, fixture_data(s->page), s->pages * RHZ_PAGE_SIZE);
 }
 
@@ -196,14 +205,16 @@ static void choose_direct(void *state)
 #define DIRECT .setup = set_direct, .prepare = choose_direct, .run = op_direct
 
 static const struct bench_row rows[] = {
-	{ "fill", { { "write", 0 } }, .target = 450, FILL },
-	{ "fill", { { "write", 1 } }, .target = 450, FILL },
+	{ "fill", { { "write", 0 }, { "tables", TABLES } }, .target = 450, FILL },
+	{ "fill", { { "write", 1 }, { "tables", TABLES } }, .target = 450, FILL },
+	{ "fill", { { "write", 0 }, { "tables", 1 } }, .target = 450, FILL },
+	{ "fill", { { "write", 1 }, { "tables", 1 } }, .target = 450, FILL },
 	{ "fill_prefetch", { { "neighbours", 7 } }, .setup = set_fill_eight,
 	  .prepare = choose_eight, .run = op_fault },
 	{ "fill_prefetch", { { "neighbours", 0 } }, .setup = set_fill_eight,
 	  .prepare = choose_page, .run = op_fault },
-	{ "fill_new_table", { { "write", 0 } }, .setup = set_fill, .prepare = choose_table,
-	  .run = op_fault },
+	{ "fill_new_table", { { "write", 0 }, { "tables", TABLES } }, .setup = set_fill,
+	  .prepare = choose_table, .run = op_fault },
 	{ "tracked_write", .setup = set_tracked, .run = op_fault },
 	{ "reflect", .setup = set_reflect, .run = op_fault },
 	{ "mmio_cached", .setup = set_mmio, .run = op_fault },

@@ -26,8 +26,11 @@ enum lab_exit lab_complain(enum lab_exit status, const char *format, ...)
 
 void *lab_realloc(void *memory, size_t count, size_t size)
 {
-	void *larger = size && count > SIZE_MAX / size ? NULL : realloc(memory, count * size);
+	size_t bytes;
+	void *larger = NULL;
 
+	if (!__builtin_mul_overflow(count, size, &bytes))
+		larger = realloc(memory, bytes ? bytes : 1); /* null would be a failure */
 	if (!larger)
 		exit(lab_complain(LAB_EXIT_FAILED, "out of memory"));
 	return larger;

@@ -18,6 +18,7 @@ enum { MEMORY_MIN_MIB = 64, MEMORY_DEFAULT_MIB = 512, CPUS_MAX = 64 };
 
 struct options {
 	const char *kernel, *initrd, *append, *multiboot;
+	const char *guest; /* one of kernel and multiboot */
 	const char *module[RUN_MODULES_MAX];
 	unsigned modules;
 	unsigned long memory_mib, cpus, timeout_s;
@@ -189,20 +190,22 @@ static enum lab_exit take_option(struct options *options, int option, const char
 	return LAB_EXIT_OK;
 }
 
-/* That the arguments fit together. */
-static enum lab_exit check_options(const struct options *options)
+static const char one_guest[] = "give either --kernel or --multiboot";
+
+/* How the arguments do not fit together; null if they do. */
+static const char *misfit(const struct options *options)
 {
-	if (!options->kernel == !options->multiboot)
-		return lab_complain(LAB_EXIT_BAD, "give either --kernel or --multiboot");
+	if (options->kernel && options->multiboot)
+		return one_guest;
 	if (options->initrd && !options->kernel)
-		return lab_complain(LAB_EXIT_BAD, "--initrd goes with --kernel");
+		return "--initrd goes with --kernel";
 	if (options->modules && !options->multiboot)
-		return lab_complain(LAB_EXIT_BAD, "--module goes with --multiboot");
+		return "--module goes with --multiboot";
 	if (options->bare && options->no_large_pages)
-		return lab_complain(LAB_EXIT_BAD, "--no-large-pages goes with the hypervisor");
+		return "--no-large-pages goes with the hypervisor";
 	if (options->bare && options->stats)
-		return lab_complain(LAB_EXIT_BAD, "--stats goes with the hypervisor");
-	return LAB_EXIT_OK;
+		return "--stats goes with the hypervisor";
+	return NULL;
 }
 
 /* A file that QEMU will read: it must be there, and its name fit into QEMU's lists. */
@@ -217,8 +220,7 @@ static enum lab_exit check_file(const char *file)
 
 static enum lab_exit check_files(const struct options *options)
 {
-	const char *kernel = options->kernel ? options->kernel : options->multiboot;
-	enum lab_exit status = check_file(kernel);
+	enum lab_exit status = check_file(options->guest);
 
 	if (!status && options->initrd)
 		status = check_file(options->initrd);
@@ -250,7 +252,7 @@ static char *module_list(const struct options *options)
 {
 	struct text list = { NULL, 0 };
 
-	add(&list, options->kernel ? options->kernel : options->multiboot, true);
+	add(&list, options->guest, true);
 	if (options->append && *options->append) {
 		add(&list, " ", false);
 		add(&list, options->append, true);
@@ -374,6 +376,7 @@ static enum lab_exit make_command(struct run_command *command, const struct opti
 /* Reads the arguments. True: go on; false: *status says how to leave. */
 static bool read_options(int argc, char **argv, struct options *options, enum lab_exit *status)
 {
+	const char *wrong;
 	int option, at = 0;
 
 	opterr = 0;
@@ -400,10 +403,10 @@ static bool read_options(int argc, char **argv, struct options *options, enum la
 		                       argv[optind]);
 		return false;
 	}
-	*status = check_options(options);
-	if (!*status)
-		*status = check_files(options);
-	return !*status;
+	options->guest = options->kernel ? options->kernel : options->multiboot;
+	wrong = options->guest ? misfit(options) : one_guest;
+	*status = wrong ? lab_complain(LAB_EXIT_BAD, "%s", wrong) : check_files(options);
+	return !wrong && !*status;
 }
 
 enum lab_exit lab_run(int argc, char **argv)

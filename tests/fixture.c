@@ -88,7 +88,7 @@ void world_default_config(const struct setup *setup, struct rhz_vm_config *confi
 {
 	*config = (struct rhz_vm_config){
 		.kind = setup->kind,
-		.host_cpu = { .maxphyaddr = 46, .pages_1g = true, .nx = true,
+		.host_cpu = { .maxphyaddr = 46, .pages_1g = !setup->no_1g, .nx = true,
 			      .ept_execute_only = true, .ept_ad = setup->ept_ad },
 		.cpuid = { .vendor = RHZ_VENDOR_INTEL,
 			   .maxphyaddr = setup->maxphyaddr ? setup->maxphyaddr : 40,
@@ -376,8 +376,8 @@ void switch_ok(struct world *world, unsigned vcpu, enum rhz_context context,
                const struct rhz_regs *regs, uint32_t guest_asid, bool flush)
 {
 	world->at[vcpu].running = false;
-	assert_int_equal(rhz_vcpu_switch_context(world->vcpu[vcpu], context, regs, guest_asid, flush),
-	                 RHZ_LOAD_OK);
+	assert_int_equal(rhz_vcpu_switch_context(world->vcpu[vcpu], context, regs, guest_asid,
+	                                         flush), RHZ_LOAD_OK);
 	if (!world->setup.no_audit)
 		audit(world);
 }

@@ -62,7 +62,7 @@ struct setup {
 	bool bare;                 /* no slot, no vCPU */
 	bool no_audit;             /* the test audits by itself: large RAM */
 	uint8_t maxphyaddr;        /* of the guest, 0: 40 */
-	bool ept_ad;
+	bool ept_ad, no_1g;
 	bool no_lock;
 };
 
@@ -83,6 +83,7 @@ struct processor {
 struct place {
 	unsigned cpu;              /* which processor it runs on */
 	bool running;
+	bool hides_implicit;       /* the embedder cannot tell implicit accesses */
 	struct rhz_entry entry;    /* of the last entry */
 	unsigned entries;          /* how often it entered */
 	unsigned flushes[4];       /* told, by enum rhz_flush */

@@ -217,13 +217,14 @@ static bool attempt(struct world *world, unsigned vcpu, uint64_t addr, unsigned 
 static enum rhz_fault_result hand_over(struct world *world, unsigned vcpu, uint64_t addr,
                                        unsigned access, uint32_t code, struct seen *seen)
 {
+	unsigned told = AC | (world->at[vcpu].hides_implicit ? 0u : (unsigned)IMPLICIT);
 	enum rhz_fault_result result;
 
 	world->at[vcpu].running = false;
 	seen->faults++;
 	if (world->setup.kind == RHZ_SHADOW)
 		result = rhz_vcpu_page_fault(world->vcpu[vcpu], (rhz_gva){ addr }, code,
-		                             access & (AC | IMPLICIT), &seen->fault);
+		                             access & told, &seen->fault);
 	else
 		result = rhz_vcpu_nested_fault(world->vcpu[vcpu], (rhz_gpa){ addr },
 		                               access & (WRITE | FETCH), &seen->fault);

@@ -6,37 +6,9 @@
 #include "svm/guest.h"
 #include "svm/screen.h"
 
-void exit_handle(struct guest *g)
+static __attribute__((noreturn)) void exit_ends(struct guest *g)
 {
-	stats_count(g, g->vmcb->exit_code);
 	switch ((uint32_t)g->vmcb->exit_code) {
-	case EXIT_NPF:
-		exit_npf(g);
-		break;
-	case EXIT_MSR:
-		exit_msr(g);
-		break;
-	case EXIT_IOIO:
-		exit_io(g);
-		break;
-	case EXIT_SMI:
-		exit_smi(g);
-		break;
-	case EXIT_INVD:
-		exit_invd(g);
-		break;
-	case EXIT_INVLPGA:
-	case EXIT_VMRUN:
-	case EXIT_VMMCALL:
-	case EXIT_VMLOAD:
-	case EXIT_VMSAVE:
-	case EXIT_STGI:
-	case EXIT_CLGI:
-	case EXIT_SKINIT:
-	case EXIT_INVLPGB:
-	case EXIT_TLBSYNC:
-		exit_svm_instruction(g);
-		break;
 	case EXIT_SHUTDOWN:
 		guest_died(g, "triple fault");
 	case EXIT_INIT:
@@ -45,5 +17,32 @@ void exit_handle(struct guest *g)
 		guest_died(g, "VMRUN refused the guest's state (VMEXIT_INVALID)");
 	default:
 		guest_died(g, "an exit that was not asked for");
+	}
+}
+
+void exit_handle(struct guest *g)
+{
+	switch (stats_count(g, g->vmcb->exit_code)) {
+	case KIND_NPF:
+		exit_npf(g);
+		break;
+	case KIND_MSR:
+		exit_msr(g);
+		break;
+	case KIND_IO:
+		exit_io(g);
+		break;
+	case KIND_SMI:
+		exit_smi(g);
+		break;
+	case KIND_INVD:
+		exit_invd(g);
+		break;
+	case KIND_SVM:
+		exit_svm_instruction(g);
+		break;
+	case KIND_OTHER:
+	case KINDS:
+		exit_ends(g);
 	}
 }

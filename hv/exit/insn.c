@@ -33,7 +33,7 @@ static bool read_entry(void *ctx, rhz_gpa at, unsigned bytes, uint64_t *value)
 static bool translate(struct guest *g, uint64_t gva, uint64_t *gpa)
 {
 	const struct vmcb *v = g->vmcb;
-	const struct rhz_regs regs = {
+	struct rhz_regs regs = {
 		.cr0 = v->cr0, .cr3 = v->cr3, .cr4 = v->cr4, .efer = v->efer,
 	};
 	struct rhz_mode mode;
@@ -43,6 +43,10 @@ static bool translate(struct guest *g, uint64_t gva, uint64_t *gpa)
 	if (!(v->cr0 & CR0_PG))
 		return true;
 	if (rhz_mode_init(&mode, &features.guest, &regs) != RHZ_OK)
+		return false;
+	/* Under nested paging the PDPTEs are not kept in registers [APM2 15.25.10]. */
+	if (mode.paging == RHZ_PAGING_PAE &&
+	    !guest_memory_read(g, v->cr3 & mode.cr3_table, regs.pdpte, sizeof(regs.pdpte)))
 		return false;
 	/* The fetch itself succeeded a moment ago: rights need not be judged again. */
 	rhz_guest_walk(&mode, &regs, (rhz_gva){ gva }, 0, read_entry, g, &walk);

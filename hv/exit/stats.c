@@ -5,16 +5,14 @@
 #include "cpu/console.h"
 #include "svm/guest.h"
 
-enum kind { KIND_NPF, KIND_MSR, KIND_IO, KIND_SMI, KIND_INVD, KIND_SVM, KIND_OTHER, KINDS };
 _Static_assert((int)KINDS <= (int)EXIT_KINDS, "one counter a kind");
 
 static const char *const names[KINDS] = {
-	[KIND_NPF] = "npf", [KIND_MSR] = "msr", [KIND_IO] = "io",
-	[KIND_SMI] = "smi",
+	[KIND_NPF] = "npf", [KIND_MSR] = "msr", [KIND_IO] = "io", [KIND_SMI] = "smi",
 	[KIND_INVD] = "invd", [KIND_SVM] = "svm_instruction", [KIND_OTHER] = "other",
 };
 
-static enum kind kind_of(uint64_t exit_code)
+static enum exit_kind kind_of(uint64_t exit_code)
 {
 	switch ((uint32_t)exit_code) {
 	case EXIT_NPF:
@@ -43,9 +41,12 @@ static enum kind kind_of(uint64_t exit_code)
 	}
 }
 
-void stats_count(struct guest *g, uint64_t exit_code)
+enum exit_kind stats_count(struct guest *g, uint64_t exit_code)
 {
-	g->exits_of[kind_of(exit_code)]++;
+	enum exit_kind kind = kind_of(exit_code);
+
+	g->exits_of[kind]++;
+	return kind;
 }
 
 static void number(const char *name, uint64_t value)

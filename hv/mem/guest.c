@@ -92,8 +92,10 @@ uint64_t guest_memory_needs(void)
 
 	bytes += rhz_ram_size(FOUR_GIB) + rhz_ram_size(PAGE_BYTES) + 2 * rhz_ram_size(GIB);
 	for (unsigned i = 0; i < machine_map.ranges; i++) {
-		if (machine_map.range[i].base >= FOUR_GIB)
-			bytes += rhz_ram_size(machine_map.range[i].bytes) + PAGE_BYTES;
+		const struct map_range *range = &machine_map.range[i];
+
+		if (range->base >= FOUR_GIB && range->type == MAP_AVAILABLE)
+			bytes += rhz_ram_size(range->bytes) + PAGE_BYTES;
 	}
 	/* Control blocks, permission maps, the sink, and each size rounded to a page. */
 	return bytes + 24 * PAGE_BYTES;

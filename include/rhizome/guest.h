@@ -174,8 +174,8 @@ struct rhz_walk {
 	uint8_t level;       /* of the leaf, or where the walk stopped; 0 with paging off */
 	uint8_t top;         /* level of the first entry read: 2, 3, 4 or 5; PAE: 3 (a register) */
 	uint8_t page_shift;  /* of the page mapped: 12, 21, 22 or 30; with paging off 12 */
-	bool accessed;       /* A is set at every level */
 	uint8_t key;         /* protection key of the leaf; 0 unless CR4.PKE or PKS acts */
+	bool accessed;       /* A is set at every level */
 	uint8_t rights;      /* RHZ_RIGHT_*, of the entries read so far */
 	bool global;         /* G of the leaf, if CR4.PGE */
 	rhz_gpa gpa;         /* where the address leads, page offset included */

@@ -62,7 +62,7 @@ struct rhz_vm_stats {
 };
 
 enum rhz_event_kind {
-	RHZ_EVENT_ROOT_SWITCH,   /* a load: address CR3, value enum rhz_root_found, level position */
+	RHZ_EVENT_ROOT_SWITCH,   /* load: address CR3, value enum rhz_root_found, level position */
 	RHZ_EVENT_ROOT_BUILT,    /* address table, value role */
 	RHZ_EVENT_ROOT_FREED,    /* address table, value role: left the cache */
 	RHZ_EVENT_PAGE_FAULT,    /* address gva or gpa, value error code, level result */

@@ -22,10 +22,10 @@ enum {
 	RHZ_MAX_SLOTS = 512,         /* what QEMU asks of KVM; slots are found by binary search */
 	RHZ_MAX_RAMS = 16,           /* runs of host memory: one per NUMA node or BAR is plenty */
 	RHZ_MAX_VCPUS = 64,          /* vCPU sets are one 64-bit word */
-	RHZ_MAX_CACHED_ROOTS = 64,   /* a cache's order is two 64-bit words: 64 live of 128 places */
-	RHZ_MAX_ADDRESS_SPACES = 4,  /* ordinary, SMM, and room for two more; two bits of the role */
+	RHZ_MAX_CACHED_ROOTS = 64,   /* its order is two 64-bit words: 64 live of 128 places */
+	RHZ_MAX_ADDRESS_SPACES = 4,  /* ordinary, SMM, room for two more; two bits of the role */
 	RHZ_MAX_SHADOW_PAGES = 1 << 20, /* 20 bits of page, 9 of entry and 2 flags fill 32 bits */
-	RHZ_MIN_SHADOW_PAGES = 16,   /* a fault needs at most 5 beside the root and what it replaces */
+	RHZ_MIN_SHADOW_PAGES = 16,   /* a fault needs at most 5 beside root and what it replaces */
 };
 
 /* What a call that can fail for reasons of the embedder's returns. Never mixed with errno. */

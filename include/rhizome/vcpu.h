@@ -22,6 +22,7 @@ struct rhz_vcpu_config {
 /* A default that docs/performance.md argues: measured, not guessed. */
 enum { RHZ_DEFAULT_CACHED_ROOTS = 16 };
 
+/* Bytes for rhz_vcpu_create. Takes no lock. */
 size_t rhz_vcpu_size(void);
 
 /*
@@ -60,7 +61,7 @@ enum rhz_load_result rhz_vcpu_load_regs(struct rhz_vcpu *vcpu, const struct rhz_
 /* Registers as the current context has them; pdpte as loaded. */
 const struct rhz_regs *rhz_vcpu_regs(const struct rhz_vcpu *vcpu);
 
-/* PKRU and PKRS change without us where hardware has them; before a fault is judged we need them. */
+/* PKRU and PKRS change without us where hardware has them: to be told before a fault. */
 void rhz_vcpu_set_keys(struct rhz_vcpu *vcpu, uint32_t pkru, uint32_t pkrs);
 
 /*
@@ -115,8 +116,8 @@ enum rhz_load_result rhz_vcpu_prepare(struct rhz_vcpu *vcpu);
 /* ---- faults ---- */
 
 enum rhz_fault_result {
-	RHZ_FAULT_RESUME,    /* fixed (or spurious): run on; fault->flush may ask for an address flush */
-	RHZ_FAULT_REFLECT,   /* inject #PF with fault->error_code, CR2 = the address, or per 'vector' */
+	RHZ_FAULT_RESUME,    /* fixed (or spurious): run on; fault->flush may be ADDRESS */
+	RHZ_FAULT_REFLECT,   /* inject #PF with fault->error_code, CR2 the address; or 'vector' */
 	RHZ_FAULT_MMIO,      /* emulate: no RAM at fault->gpa, or a write to a read-only slot */
 	RHZ_FAULT_TRACKED,   /* emulate or single-step a write to a guest table (or one that only
 	                        emulation can do right); then rhz_vm_wrote */
@@ -185,6 +186,7 @@ void rhz_vcpu_flush_guest(struct rhz_vcpu *vcpu);
 enum rhz_walk_outcome rhz_vcpu_translate(struct rhz_vcpu *vcpu, rhz_gva gva, unsigned access,
                                          struct rhz_walk *walk);
 
+/* Statistics so far; takes no lock. Valid as long as the vCPU. */
 const struct rhz_vcpu_stats *rhz_vcpu_stats(const struct rhz_vcpu *vcpu);
 
 #endif

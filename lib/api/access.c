@@ -6,16 +6,22 @@
 #include "root/tag.h"
 #include "root/walk.h"
 #include "shadow/fault.h"
+#include "shadow/fill.h"
 #include "shadow/sync.h"
+
+static __attribute__((noinline)) void fault_count(struct rhz_vcpu *vcpu,
+                                                  enum rhz_fault_result result)
+{
+	vcpu->stats.pf_emulate += result == RHZ_FAULT_TRACKED;
+	vcpu->stats.pf_retry += result == RHZ_FAULT_RETRY;
+	vcpu->stats.pf_no_memory += result == RHZ_FAULT_NO_MEMORY;
+}
 
 RHZ_INLINE enum rhz_fault_result fault_end(struct rhz_vcpu *vcpu, uint64_t address,
                                            uint32_t error_code, enum rhz_fault_result result)
 {
-	if (__builtin_expect(result != RHZ_FAULT_RESUME, 0)) {
-		vcpu->stats.pf_emulate += result == RHZ_FAULT_TRACKED;
-		vcpu->stats.pf_retry += result == RHZ_FAULT_RETRY;
-		vcpu->stats.pf_no_memory += result == RHZ_FAULT_NO_MEMORY;
-	}
+	if (__builtin_expect(result != RHZ_FAULT_RESUME, 0))
+		fault_count(vcpu, result);
 	trace(vcpu->vm, RHZ_EVENT_PAGE_FAULT, result, address, error_code);
 	vm_unlock(vcpu->vm);
 	return result;
@@ -44,6 +50,19 @@ static enum rhz_fault_result direct_fault_tracked(struct rhz_vcpu *vcpu, rhz_gpa
 	return direct_fault(vcpu, gpa, access, fault);
 }
 
+/* A fault that no shadow of a guest table can mend. */
+static __attribute__((noinline)) enum rhz_fault_result
+fault_without_table(struct rhz_vcpu *vcpu, rhz_gva gva, uint32_t error_code,
+                    struct rhz_fault *fault)
+{
+	unsigned access = (error_code & RHZ_PF_W ? RHZ_ACCESS_WRITE : 0u) |
+	                  (error_code & RHZ_PF_I ? RHZ_ACCESS_FETCH : 0u);
+
+	if (root_is_gone(vcpu))
+		return RHZ_FAULT_RETRY;
+	return direct_fault_tracked(vcpu, (rhz_gpa){ gva.v & UINT32_MAX }, access, fault);
+}
+
 enum rhz_fault_result rhz_vcpu_page_fault(struct rhz_vcpu *vcpu, rhz_gva gva, uint32_t error_code,
                                           unsigned access, struct rhz_fault *fault)
 {
@@ -52,16 +71,10 @@ enum rhz_fault_result rhz_vcpu_page_fault(struct rhz_vcpu *vcpu, rhz_gva gva, ui
 	*fault = (struct rhz_fault){ 0 };
 	vcpu_lock(vcpu);
 	vcpu->stats.pf_taken++;
-	if (root_is_gone(vcpu)) {
-		result = RHZ_FAULT_RETRY;
-	} else if (vcpu_context(vcpu)->role.guest == ROLE_DIRECT) {
-		unsigned direct = (error_code & RHZ_PF_W ? RHZ_ACCESS_WRITE : 0u) |
-		                  (error_code & RHZ_PF_I ? RHZ_ACCESS_FETCH : 0u);
-
-		result = direct_fault_tracked(vcpu, (rhz_gpa){ gva.v & UINT32_MAX }, direct, fault);
-	} else {
-		result = shadow_fault(vcpu, gva, error_code, access, fault);
-	}
+	if (__builtin_expect(root_is_gone(vcpu) || vcpu->now->role.guest == ROLE_DIRECT, 0))
+		result = fault_without_table(vcpu, gva, error_code, fault);
+	else
+		result = fill_fault(vcpu, gva, error_code, access, fault);
 	return fault_end(vcpu, gva.v, error_code, result);
 }
 
@@ -99,7 +112,7 @@ enum rhz_flush rhz_vcpu_invlpg(struct rhz_vcpu *vcpu, rhz_gva gva)
 	enum rhz_flush flush;
 
 	vcpu->stats.invlpg++;
-	/* where the processor walks the guest's tables, it has translations that we do not know of */
+	/* where the processor walks the guest's tables, it has translations unknown to us */
 	if (vcpu->vm->config.kind != RHZ_SHADOW)
 		return RHZ_FLUSH_ADDRESS;
 	if (!__atomic_load_n(&vcpu->vm->stats.mmu_unsync, __ATOMIC_ACQUIRE))

@@ -47,7 +47,7 @@ static bool head_is_true(struct audit *audit, uint32_t head, uint64_t hfn)
 
 		if (!(page->flags & PAGE_LIVE) || !spte_is_leaf(spte, page->role.level) ||
 		    spte_hfn(spte, page->role.level) != hfn)
-			return audit_fails(audit, 2, "reverse map names what is no leaf of its frame", page,
+			return audit_fails(audit, 2, "reverse map names no leaf of its frame", page,
 			                   id & 511, hfn);
 	}
 	return true;
@@ -61,7 +61,8 @@ static bool tracked_is_true(struct audit *audit, uint32_t frame, bool tracked)
 	     page = page_of_frame(audit->vm, frame, page))
 		wanted |= page->list == LIST_NONE;
 	if (tracked != wanted)
-		return audit_fails(audit, 7, "tracking disagrees with the shadow pages", NULL, 0, frame);
+		return audit_fails(audit, 7, "tracking disagrees with the shadow pages", NULL, 0,
+		                   frame);
 	return true;
 }
 
@@ -80,12 +81,14 @@ static bool audit_ram(struct audit *audit, struct rhz_ram *ram)
 		tracked_1g += tracked;
 		if ((hfn + 1) % 512 == 0 || i + 1 == ram->count) {
 			if (tracked_2m != frame_region_count(ram, hfn, 2))
-				return audit_fails(audit, 7, "count of tracked frames is wrong", NULL, 0, hfn);
+				return audit_fails(audit, 7, "count of tracked frames is wrong",
+				                   NULL, 0, hfn);
 			tracked_2m = 0;
 		}
 		if ((hfn + 1) % (512 * 512) == 0 || i + 1 == ram->count) {
 			if (tracked_1g != frame_region_count(ram, hfn, 3))
-				return audit_fails(audit, 7, "count of tracked frames is wrong", NULL, 0, hfn);
+				return audit_fails(audit, 7, "count of tracked frames is wrong",
+				                   NULL, 0, hfn);
 			tracked_1g = 0;
 		}
 	}
@@ -118,7 +121,7 @@ static bool audit_list(struct audit *audit, uint32_t number, uint32_t owner, uin
 		if (page->role.level != 1 || !role_has_table(page->role))
 			return audit_fails(audit, 7, "on a list, and no leaf table", page, 0, 0);
 		if (owner != LIST_SHARED && list_owner(audit->vm, page) != owner)
-			return audit_fails(audit, 4, "on the list of a root that is not its only one", page,
+			return audit_fails(audit, 4, "on another list than its only root's", page,
 			                   0, owner);
 		before = number;
 		++*listed;
@@ -189,15 +192,17 @@ static bool audit_tags(struct audit *audit, struct rhz_vcpu *vcpu)
 		if (!rhz_root_cache_holds(&vcpu->roots, e))
 			continue;
 		if (lease->stamp > vm->removals)
-			return audit_fails(audit, 11, "a tag's stamp lies ahead", NULL, e, lease->stamp);
+			return audit_fails(audit, 11, "a tag's stamp lies ahead", NULL, e,
+			                   lease->stamp);
 		for (unsigned i = vcpu->id; i < RHZ_MAX_VCPUS; i++) {
 			struct rhz_root_cache *other = vm->vcpu[i] ? &vm->vcpu[i]->roots : NULL;
+			unsigned o = i == vcpu->id ? e + 1 : 0;
 
-			for (unsigned o = i == vcpu->id ? e + 1 : 0; other && o < RHZ_ROOT_ENTRIES; o++) {
+			for (; other && o < RHZ_ROOT_ENTRIES; o++) {
 				if (rhz_root_cache_holds(other, o) &&
 				    same_tag(lease, &other->entry[o].lease))
-					return audit_fails(audit, 11, "a tag has two owners", NULL, e,
-					                   lease->tag);
+					return audit_fails(audit, 11, "a tag has two owners", NULL,
+					                   e, lease->tag);
 			}
 		}
 	}
@@ -217,7 +222,8 @@ static bool audit_all(struct audit *audit)
 		     !audit_list(audit, page->own_list, number, &listed)))
 			return false;
 	}
-	if (!audit_list(audit, vm->shared_list, LIST_SHARED, &listed) || !audit_pool(audit, counted))
+	if (!audit_list(audit, vm->shared_list, LIST_SHARED, &listed) ||
+	    !audit_pool(audit, counted))
 		return false;
 	if (listed != vm->stats.mmu_unsync)
 		return audit_fails(audit, 8, "listed tables do not add up", NULL, 0, listed);

@@ -24,7 +24,7 @@ static bool leaf_placed(struct audit *audit, struct page *page, unsigned index, 
 	struct rhz_vm *vm = audit->vm;
 	uint64_t spte = page->table[index];
 	unsigned level = page->role.level;
-	uint64_t pages = 1ull << (9 * (level - 1));
+	uint64_t pages = level_frames(level);
 	struct slot *slot = slot_find(vm, page->role.space, gfn);
 
 	gfn &= ~(pages - 1);
@@ -59,9 +59,10 @@ static bool leaf_untracked(struct audit *audit, struct page *page, unsigned inde
 		return audit_fails(audit, 2, "leaf is not in the reverse map", page, index, hfn);
 	if (!(spte & SPTE_W))
 		return true;
-	for (uint64_t i = 0; i < 1ull << (9 * (page->role.level - 1)); i++) {
+	for (uint64_t i = 0; i < level_frames(page->role.level); i++) {
 		if (ram->head[hfn - ram->first_hfn + i] & LINK_TRACKED)
-			return audit_fails(audit, 7, "guest table is writable", page, index, hfn + i);
+			return audit_fails(audit, 7, "guest table is writable", page, index,
+			                   hfn + i);
 	}
 	return true;
 }
@@ -69,12 +70,12 @@ static bool leaf_untracked(struct audit *audit, struct page *page, unsigned inde
 static bool direct_leaf(struct audit *audit, struct page *page, unsigned index)
 {
 	unsigned level = page->role.level;
-	uint64_t gfn = ((uint64_t)page->frame << (9 * level)) | (uint64_t)index << (9 * (level - 1));
+	uint64_t gfn = ((uint64_t)page->frame << 9 | index) * level_frames(level);
 	unsigned rights = leaf_rights(page, page->table[index]);
 
 	if (rights & ~(unsigned)page->role.rights)
-		return audit_fails(audit, 1, "direct leaf with more rights than its role", page, index,
-		                   page->role.rights);
+		return audit_fails(audit, 1, "direct leaf with more rights than its role", page,
+		                   index, page->role.rights);
 	return leaf_placed(audit, page, index, gfn);
 }
 
@@ -100,7 +101,8 @@ static bool shadow_leaf(struct audit *audit, struct page *page, unsigned index)
 		return true;
 	gpte_decode(audit->vm, page, index, gpte_read(audit->vm, page, index), &gpte);
 	if (!gpte.usable)
-		return audit_fails(audit, 13, "present without the guest's P and A", page, index, 0);
+		return audit_fails(audit, 13, "present without the guest's P and A", page, index,
+		                   0);
 	if (!gpte.leaf)
 		return audit_fails(audit, 1, "leaf for a guest table", page, index, 0);
 	if (!rights_allowed(page, &gpte, leaf_rights(page, spte)))
@@ -191,7 +193,8 @@ bool audit_entries(struct audit *audit, struct page *page)
 		if (role_is_pae_root(page->role) && i >= 4)
 			break;
 		if (used != !!spte)
-			return audit_fails(audit, 8, "the map of used entries is wrong", page, i, used);
+			return audit_fails(audit, 8, "the map of used entries is wrong", page, i,
+			                   used);
 		if (spte_is_leaf(spte, level))
 			good = leaf_entry(audit, page, i);
 		else if (spte_is_table(spte, level))

@@ -3,12 +3,12 @@
  * A vCPU's life: making it, loads of its registers, entries. Faults and invalidations: access.c.
  *
  * Without the lock run: a load that finds its root with nothing to sync, and rhz_vcpu_enter. They
- * read three things that others write: 'dooms' and 'removals', which only grow, and the heads of the
- * lists. A root in this vCPU's cache is referenced and so stays what it is. A table that joins a list
- * after we have looked does so before the guest can write it through a mapping, so a write that our
- * load should have covered has not happened yet. A root zapped after we have looked is seen by
- * rhz_vcpu_enter, which runs with the announcement made: either it sees the new counters, or the
- * other side's kick sees the announcement.
+ * read three things that others write: 'dooms' and 'removals', which only grow, and the heads of
+ * the lists. A root in this vCPU's cache is referenced and so stays what it is. A table that joins
+ * a list after we have looked does so before the guest can write it through a mapping, so a write
+ * that our load should have covered has not happened yet. A root zapped after we have looked is
+ * seen by rhz_vcpu_enter, which runs with the announcement made: either it sees the new counters,
+ * or the other side's kick sees the announcement.
  */
 #include "core/flush.h"
 #include "core/frame.h"
@@ -62,6 +62,7 @@ enum rhz_status rhz_vcpu_create(struct rhz_vm *vm, void *memory, size_t size,
 	if (status != RHZ_OK)
 		return status;
 	vcpu->vm = vm;
+	vcpu->guest = &vm->space[0];
 	vcpu->now = &vcpu->context[RHZ_CONTEXT_L1];
 	root_bind(vcpu);
 	status = context_init(vcpu_context(vcpu), vm, 0, &reset);
@@ -177,7 +178,7 @@ static void sync_current(struct rhz_vcpu *vcpu)
 {
 	struct page *root = root_page(vcpu);
 
-	root->writes = 0;
+	__atomic_store_n(&root->writes, 0, __ATOMIC_RELAXED);
 	if (__builtin_expect(lists_empty(vcpu->vm, root), 1))
 		return;
 	sync_lists(vcpu, root);
@@ -241,16 +242,15 @@ static __attribute__((noinline)) enum rhz_load_result load_renewed(struct rhz_vc
 	return lists_empty(vcpu->vm, vcpu->now->root) ? RHZ_LOAD_OK : load_synced(vcpu);
 }
 
-/* The root is not in the cache: it comes from the VM's pages or is made. */
-static __attribute__((noinline)) enum rhz_load_result load_cr3_missed(struct rhz_vcpu *vcpu,
-                                                                      uint64_t cr3)
+/* The root is made, or it is one that needs more than its address to be found. With the lock. */
+static __attribute__((noinline)) enum rhz_load_result load_cr3_built(struct rhz_vcpu *vcpu,
+                                                                     uint64_t cr3)
 {
 	enum rhz_load_result result = RHZ_LOAD_OK;
 	struct context *now = vcpu->now;
 	struct rhz_root_key key = now->key;
 	uint64_t before = now->regs.cr3;
 
-	vcpu_lock(vcpu);
 	now->regs.cr3 = cr3;
 	if (root_bring(vcpu, now, &key)) {
 		root_bind(vcpu);
@@ -262,6 +262,41 @@ static __attribute__((noinline)) enum rhz_load_result load_cr3_missed(struct rhz
 	}
 	vm_unlock(vcpu->vm);
 	return result;
+}
+
+/* The VM's page that is the root for the context's key; null: none is known. With the lock. */
+RHZ_INLINE struct page *root_known(struct rhz_vcpu *vcpu)
+{
+	struct context *now = vcpu->now;
+	union role role = now->role;
+	const struct slot *slot = slot_at(&vcpu->vm->space[role.space], now->key.table);
+
+	if (role.guest == ROLE_DIRECT || !slot)
+		return NULL;
+	role.rom = slot->read_only;
+	return page_find(vcpu->vm, slot_frame(slot, now->key.table >> RHZ_PAGE_SHIFT), role);
+}
+
+/* The root is not in the cache, but may be among the VM's pages. */
+static __attribute__((noinline)) enum rhz_load_result load_cr3_missed(struct rhz_vcpu *vcpu,
+                                                                      uint64_t cr3)
+{
+	struct context *now = vcpu->now;
+	struct page *page;
+
+	vcpu_lock(vcpu);
+	page = root_known(vcpu);
+	if (__builtin_expect(!page, 0))
+		return load_cr3_built(vcpu, cr3);
+	vcpu->stats.root_refound++;
+	root_adopt(vcpu, &now->key, page);
+	now->regs.cr3 = cr3;
+	now->root = page;
+	if (__builtin_expect(now->unusual, 0))
+		root_bind(vcpu);
+	sync_current(vcpu);
+	vm_unlock(vcpu->vm);
+	return RHZ_LOAD_OK;
 }
 
 /* Another policy than the usual ones, no current root, PDPTEs to be read, trace events wanted. */
@@ -284,7 +319,7 @@ static __attribute__((noinline)) enum rhz_load_result load_cr3_unusual(struct rh
 		return load_cr3_missed(vcpu, cr3);
 	now->regs.cr3 = cr3;
 	root_bind(vcpu);
-	now->root->writes = 0;
+	__atomic_store_n(&now->root->writes, 0, __ATOMIC_RELAXED);
 	return lists_empty(vcpu->vm, now->root) ? RHZ_LOAD_OK : load_synced(vcpu);
 }
 
@@ -311,7 +346,7 @@ static __attribute__((noinline)) enum rhz_load_result load_cr3_other(struct rhz_
 	vcpu->stats.root_cached_reused++;
 	vcpu->stats.root_reused_at[position]++;
 	root = vcpu->roots.entry[index].owned;
-	root->writes = 0;
+	__atomic_store_n(&root->writes, 0, __ATOMIC_RELAXED);
 	now->root = root;
 	now->regs.cr3 = cr3;
 	if (__builtin_expect(renew, 0))
@@ -346,7 +381,8 @@ enum rhz_load_result rhz_vcpu_load_regs(struct rhz_vcpu *vcpu, const struct rhz_
 	memcpy(wanted.pdpte, now->regs.pdpte, sizeof(wanted.pdpte));
 	if (context_init(&next, vcpu->vm, vcpu->space, &wanted) != RHZ_OK)
 		return RHZ_LOAD_GP;
-	return context_switch(vcpu, vcpu->current, &next, registers_reload_pdptes(now, &next), true);
+	return context_switch(vcpu, vcpu->current, &next, registers_reload_pdptes(now, &next),
+	                      true);
 }
 
 enum rhz_load_result rhz_vcpu_switch_context(struct rhz_vcpu *vcpu, enum rhz_context number,
@@ -388,6 +424,7 @@ enum rhz_load_result rhz_vcpu_set_address_space(struct rhz_vcpu *vcpu, unsigned 
 	if (result != RHZ_LOAD_OK)
 		return result;
 	vcpu->space = address_space;
+	vcpu->guest = &vcpu->vm->space[address_space];
 	for (unsigned i = 0; i < RHZ_CONTEXTS; i++)
 		vcpu->context[i].role.space = address_space;
 	root_bind(vcpu);

@@ -28,7 +28,7 @@ static struct layout layout_of(uint32_t quota)
 	while (1u << layout.hash_bits < quota)
 		layout.hash_bits++;
 	buckets = (size_t)1 << layout.hash_bits;
-	/* at most a node for every entry of every page; each chunk has one node less than it holds */
+	/* at most a node for every entry of every page; a chunk has one node less than it holds */
 	layout.chunk_count = quota + quota / (NODES_PER_CHUNK - 1) + 2;
 	layout.pages = align16(sizeof(struct rhz_vm));
 	layout.buckets = align16(layout.pages + ((size_t)quota + 1) * sizeof(struct page));

@@ -36,7 +36,8 @@ static enum rhz_status harvest(struct rhz_vm *vm, struct slot *slot, uint64_t fi
 		*word &= ~mask;
 		out[done / 64] = bits;
 		for (; bits; bits &= bits - 1) {
-			slot_write_protect(vm, slot, first + done + (uint64_t)__builtin_ctzll(bits), 1);
+			slot_write_protect(vm, slot, first + done + (uint64_t)__builtin_ctzll(bits),
+			                   1);
 			++*found;
 		}
 	}
@@ -93,8 +94,9 @@ enum rhz_status rhz_slot_collapse(struct rhz_vm *vm, unsigned id)
 
 /* ---- the host's side ---- */
 
-static enum rhz_status run_check(const struct rhz_vm *vm, unsigned ram, uint64_t offset,
-                                 uint64_t bytes)
+/* A run of host memory: *first is its first frame. */
+static enum rhz_status run_find(const struct rhz_vm *vm, unsigned ram, uint64_t offset,
+                                uint64_t bytes, uint32_t *first)
 {
 	if (ram >= vm->rams)
 		return RHZ_ERR_NOT_FOUND;
@@ -103,18 +105,18 @@ static enum rhz_status run_check(const struct rhz_vm *vm, unsigned ram, uint64_t
 	if (offset / RHZ_PAGE_SIZE > vm->ram[ram].count ||
 	    bytes / RHZ_PAGE_SIZE > vm->ram[ram].count - offset / RHZ_PAGE_SIZE)
 		return RHZ_ERR_RANGE;
+	*first = vm->ram[ram].first + (uint32_t)(offset / RHZ_PAGE_SIZE);
 	return RHZ_OK;
 }
 
 enum rhz_status rhz_ram_invalidate(struct rhz_vm *vm, unsigned ram, uint64_t offset, uint64_t bytes)
 {
 	enum rhz_status status;
+	uint32_t first;
 
 	vm_lock(vm);
-	status = run_check(vm, ram, offset, bytes);
+	status = run_find(vm, ram, offset, bytes, &first);
 	if (status == RHZ_OK) {
-		uint32_t first = vm->ram[ram].first + (uint32_t)(offset / RHZ_PAGE_SIZE);
-
 		for (uint64_t i = 0; i < bytes / RHZ_PAGE_SIZE; i++)
 			frame_unmap(vm, first + (uint32_t)i);
 		vm->kick_wanted = true;
@@ -127,13 +129,12 @@ enum rhz_status rhz_ram_age(struct rhz_vm *vm, unsigned ram, uint64_t offset, ui
                             uint64_t *young)
 {
 	enum rhz_status status;
+	uint32_t first;
 
 	*young = 0;
 	vm_lock(vm);
-	status = run_check(vm, ram, offset, bytes);
+	status = run_find(vm, ram, offset, bytes, &first);
 	if (status == RHZ_OK) {
-		uint32_t first = vm->ram[ram].first + (uint32_t)(offset / RHZ_PAGE_SIZE);
-
 		for (uint64_t i = 0; i < bytes / RHZ_PAGE_SIZE; i++)
 			*young += frame_age(vm, first + (uint32_t)i);
 	}

@@ -2,11 +2,8 @@
 /* Setting, weakening and clearing one entry, with all that hangs on it. */
 #include "core/entry.h"
 
-#include "core/flush.h"
-#include "core/frame.h"
 #include "core/list.h"
 #include "core/page.h"
-#include "core/rmap.h"
 
 static uint64_t *leaf_counter(struct rhz_vm *vm, unsigned level)
 {
@@ -14,24 +11,10 @@ static uint64_t *leaf_counter(struct rhz_vm *vm, unsigned level)
 	                                                        &vm->stats.pages_1g;
 }
 
-/* The processor reads our tables while we write them: one whole store, never torn. */
-static void entry_store(struct page *page, unsigned index, uint64_t spte)
-{
-	__atomic_store_n(&page->table[index], spte, __ATOMIC_RELAXED);
-}
-
 static void entry_put(struct page *page, unsigned index, uint64_t spte)
 {
 	page->used[index / 64] |= 1ull << (index % 64);
 	entry_store(page, index, spte);
-}
-
-static uint32_t *leaf_head(struct rhz_vm *vm, uint64_t spte, unsigned level)
-{
-	uint64_t hfn = spte_hfn(spte, level);
-	struct rhz_ram *ram = ram_of_hfn(vm, hfn);
-
-	return &ram->head[hfn - ram->first_hfn];
 }
 
 bool entry_set_leaf(struct rhz_vm *vm, struct page *page, unsigned index, uint64_t spte)
@@ -93,6 +76,7 @@ void entry_set_mmio(struct rhz_vm *vm, struct page *page, unsigned index, uint64
 	                               (uint64_t)key << MMIO_KEY_SHIFT | gfn << RHZ_PAGE_SHIFT |
 	                               generation << MMIO_GENERATION_SHIFT);
 	vm->stats.mmio_entries++;
+	page->flags |= PAGE_ODD;
 }
 
 static void child_unlink(struct rhz_vm *vm, struct page *child, uint32_t id)
@@ -123,23 +107,11 @@ void entry_clear(struct rhz_vm *vm, struct page *page, unsigned index)
 	}
 	vm_removed(vm);
 	if (spte_is_leaf(spte, level)) {
-		link_remove(vm, leaf_head(vm, spte, level), id);
+		link_drop(vm, leaf_head(vm, spte, level), id);
 		--*leaf_counter(vm, level);
 	} else {
 		child_unlink(vm, page_of_hpa(vm, spte & SPTE_FRAME), id);
 	}
-}
-
-bool entry_write_protect(struct rhz_vm *vm, struct page *page, unsigned index)
-{
-	uint64_t spte = page->table[index];
-
-	if (!(spte & SPTE_W))
-		return false;
-	/* D means nothing without W, and stays clear so that a leaf is writable or neither */
-	entry_store(page, index, spte & ~(SPTE_W | (page->role.host == ROLE_HOST_EPT ? EPT_D : PTE_D)));
-	vm_removed(vm);
-	return true;
 }
 
 bool entry_age(struct rhz_vm *vm, struct page *page, unsigned index)
@@ -150,5 +122,6 @@ bool entry_age(struct rhz_vm *vm, struct page *page, unsigned index)
 		entry_clear(vm, page, index);
 		return true;
 	}
+	page->flags |= PAGE_ODD;
 	return __atomic_fetch_and(&page->table[index], ~accessed, __ATOMIC_RELAXED) & accessed;
 }

@@ -14,6 +14,8 @@
 #ifndef RHZ_CORE_ENTRY_H
 #define RHZ_CORE_ENTRY_H
 
+#include "core/flush.h"
+#include "core/frame.h"
 #include "core/rmap.h"
 
 #define SPTE_PRESENT 7ull
@@ -55,12 +57,36 @@ RHZ_INLINE uint64_t spte_hfn(uint64_t spte, unsigned level)
 	uint64_t hfn = (spte & SPTE_FRAME) >> RHZ_PAGE_SHIFT;
 
 	/* bit 12 of a large leaf is PAT, not address [SDM3 4.5.4] */
-	return level == 1 ? hfn : hfn & ~((1ull << (9 * (level - 1))) - 1);
+	return level == 1 ? hfn : hfn & ~(level_frames(level) - 1);
 }
 
 RHZ_INLINE uint64_t spte_accessed_bit(union role role)
 {
 	return role.host == ROLE_HOST_EPT ? EPT_A : PTE_A;
+}
+
+/* The processor reads our tables while we write them: one whole store, never torn. */
+RHZ_INLINE void entry_store(struct page *page, unsigned index, uint64_t spte)
+{
+	__atomic_store_n(&page->table[index], spte, __ATOMIC_RELEASE);
+}
+
+/* The reverse map's head for a leaf of this level. */
+RHZ_INLINE uint32_t *leaf_head(struct rhz_vm *vm, uint64_t spte, unsigned level)
+{
+	uint64_t hfn = spte_hfn(spte, level);
+	struct rhz_ram *ram = ram_of_hfn(vm, hfn);
+
+	return &ram->head[hfn - ram->first_hfn];
+}
+
+/* Removes an entry that is there, nearly always as the only one. */
+RHZ_INLINE void link_drop(struct rhz_vm *vm, uint32_t *head, uint32_t id)
+{
+	if (__builtin_expect((*head & ~LINK_TRACKED) == id, 1))
+		*head ^= id;
+	else
+		link_remove(vm, head, id);
 }
 
 /* The hole at index becomes a leaf; false if the reverse map has no node left. */
@@ -72,13 +98,26 @@ RHZ_INLINE void entry_fill(struct rhz_vm *vm, struct page *page, unsigned index,
 {
 	link_add(vm, head, entry_id(vm, page, index));
 	page->used[index / 64] |= 1ull << (index % 64);
-	__atomic_store_n(&page->table[index], spte, __ATOMIC_RELAXED);
+	entry_store(page, index, spte);
 	vm->stats.pages_4k++;
 	trace(vm, RHZ_EVENT_SET_SPTE, 1, spte & SPTE_FRAME, spte);
 }
 
 /* A leaf becomes another leaf of the same frame; counts as a removal if it is weaker. */
 void entry_change_leaf(struct rhz_vm *vm, struct page *page, unsigned index, uint64_t spte);
+
+/* A 4 KiB leaf becomes one of another frame, which nothing maps; head is that frame's. */
+RHZ_INLINE void entry_replace_leaf(struct rhz_vm *vm, struct page *page, unsigned index,
+                                   uint64_t spte, uint32_t *head)
+{
+	uint32_t id = entry_id(vm, page, index);
+
+	link_drop(vm, leaf_head(vm, page->table[index], 1), id);
+	*head |= id;
+	entry_store(page, index, spte);
+	vm_removed(vm);
+	trace(vm, RHZ_EVENT_SET_SPTE, 1, spte & SPTE_FRAME, spte);
+}
 
 /* The hole at index becomes a link to child; false if there is no node left. */
 bool entry_set_table(struct rhz_vm *vm, struct page *page, unsigned index, struct page *child);
@@ -91,7 +130,18 @@ void entry_set_mmio(struct rhz_vm *vm, struct page *page, unsigned index, uint64
 void entry_clear(struct rhz_vm *vm, struct page *page, unsigned index);
 
 /* A leaf loses write access; false if it had none. */
-bool entry_write_protect(struct rhz_vm *vm, struct page *page, unsigned index);
+RHZ_INLINE bool entry_write_protect(struct rhz_vm *vm, struct page *page, unsigned index)
+{
+	uint64_t spte = page->table[index];
+	uint64_t dirty = page->role.host == ROLE_HOST_EPT ? EPT_D : PTE_D;
+
+	if (!(spte & SPTE_W))
+		return false;
+	/* D means nothing without W, and stays clear so that a leaf is writable or neither */
+	entry_store(page, index, spte & ~(SPTE_W | dirty));
+	vm_removed(vm);
+	return true;
+}
 
 /* A leaf's accessed bit is cleared; true if it was set (without A bits: the leaf goes, true). */
 bool entry_age(struct rhz_vm *vm, struct page *page, unsigned index);

@@ -14,6 +14,7 @@
 /* Something was weakened or taken away from a table that a processor may have read. */
 RHZ_INLINE void vm_removed(struct rhz_vm *vm)
 {
+	vm->stats.removals++;
 	__atomic_store_n(&vm->removals, vm->removals + 1, __ATOMIC_RELEASE);
 }
 
@@ -26,13 +27,17 @@ void vm_kick(struct rhz_vm *vm);
  */
 RHZ_INLINE void vm_kick_stale(struct rhz_vm *vm)
 {
-	if (vm->kicked != vm->removals)
+	if (vm->kicked == vm->removals)
+		return;
+	if (vm->host.kick)
 		vm_kick(vm);
+	else
+		vm->kicked = vm->removals;
 }
 
 void vm_settle_now(struct rhz_vm *vm);
 
-/* Kicks if that is wanted and due, or pages wait to be freed, and frees them. Ends every operation. */
+/* Kicks if that is wanted and due, or pages wait to be freed; frees them. Ends every operation. */
 RHZ_INLINE void vm_settle(struct rhz_vm *vm)
 {
 	if (__builtin_expect(vm->kick_wanted || vm->dead, 0))

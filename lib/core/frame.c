@@ -66,7 +66,8 @@ void frame_note_large(struct rhz_vm *vm, uint64_t hfn, unsigned level)
 typedef bool (*leaf_op)(struct rhz_vm *vm, struct page *page, unsigned index);
 
 /* Applies op to the leaves of one level in a reverse map; *seen: there were some. */
-static uint64_t head_each(struct rhz_vm *vm, uint32_t *head, unsigned level, leaf_op op, bool *seen)
+RHZ_INLINE uint64_t head_each(struct rhz_vm *vm, const uint32_t *head, unsigned level, leaf_op op,
+                              bool *seen)
 {
 	uint64_t count = 0;
 	uint32_t link = *head & ~LINK_TRACKED;
@@ -78,41 +79,74 @@ static uint64_t head_each(struct rhz_vm *vm, uint32_t *head, unsigned level, lea
 		if (page->role.level != level)
 			continue;
 		*seen = true;
-		/* op may remove this entry, and with it only the node that held it: 'link' stays good */
+		/* op may remove this entry and the node that held it alone: 'link' stays good */
 		if (op(vm, page, id & 511))
 			count++;
 	}
 	return count;
 }
 
-/* Applies op to every leaf, of any size, that maps the frame. */
-static uint64_t frame_each(struct rhz_vm *vm, uint32_t frame, leaf_op op)
+/* The large leaves that map a host frame. */
+static __attribute__((noinline)) uint64_t large_each(struct rhz_vm *vm, struct rhz_ram *ram,
+                                                     uint64_t hfn, leaf_op op)
 {
-	struct rhz_ram *ram = ram_of_frame(vm, frame);
-	uint64_t hfn = ram->first_hfn + (frame - ram->first);
 	uint16_t *marks_2m = &ram->tracked_2m[region_2m(ram, hfn)];
 	uint32_t *marks_1g = &ram->tracked_1g[region_1g(ram, hfn)];
-	bool seen = false;
-	uint64_t count = head_each(vm, &ram->head[frame - ram->first], 1, op, &seen);
+	uint64_t count = 0;
+	bool seen;
 
-	if (__builtin_expect(*marks_2m & LARGE_2M, 0)) {
+	if (*marks_2m & LARGE_2M) {
 		seen = false;
 		count += head_each(vm, &ram->head[(hfn & ~511ull) - ram->first_hfn], 2, op, &seen);
 		if (!seen)
 			*marks_2m &= (uint16_t)~LARGE_2M;
 	}
-	if (__builtin_expect(*marks_1g & LARGE_1G, 0)) {
+	if (*marks_1g & LARGE_1G) {
 		seen = false;
-		count += head_each(vm, &ram->head[(hfn & ~0x3ffffull) - ram->first_hfn], 3, op, &seen);
+		count += head_each(vm, &ram->head[(hfn & ~0x3ffffull) - ram->first_hfn], 3, op,
+		                   &seen);
 		if (!seen)
 			*marks_1g &= ~LARGE_1G;
 	}
 	return count;
 }
 
+/* Applies op to every leaf, of any size, that maps the frame. */
+RHZ_INLINE uint64_t frame_each(struct rhz_vm *vm, uint32_t frame, leaf_op op)
+{
+	struct rhz_ram *ram = ram_of_frame(vm, frame);
+	uint64_t hfn = ram->first_hfn + (frame - ram->first);
+	bool seen;
+	uint64_t count = head_each(vm, &ram->head[frame - ram->first], 1, op, &seen);
+
+	if (__builtin_expect((ram->tracked_2m[region_2m(ram, hfn)] & LARGE_2M) ||
+	                     (ram->tracked_1g[region_1g(ram, hfn)] & LARGE_1G), 0))
+		count += large_each(vm, ram, hfn, op);
+	return count;
+}
+
 void frame_write_protect(struct rhz_vm *vm, uint32_t frame)
 {
 	frame_each(vm, frame, entry_write_protect);
+}
+
+void frame_protect(struct rhz_vm *vm, uint32_t frame)
+{
+	struct rhz_ram *ram = ram_of_frame(vm, frame);
+	uint64_t hfn = ram->first_hfn + (frame - ram->first);
+	uint32_t *head = &ram->head[frame - ram->first];
+	uint16_t *marks_2m = &ram->tracked_2m[region_2m(ram, hfn)];
+	uint32_t *marks_1g = &ram->tracked_1g[region_1g(ram, hfn)];
+	bool seen;
+
+	if (!(*head & LINK_TRACKED)) {
+		*head |= LINK_TRACKED;
+		++*marks_2m;
+		++*marks_1g;
+	}
+	head_each(vm, head, 1, entry_write_protect, &seen);
+	if (__builtin_expect((*marks_2m & LARGE_2M) || (*marks_1g & LARGE_1G), 0))
+		large_each(vm, ram, hfn, entry_write_protect);
 }
 
 static bool leaf_drop(struct rhz_vm *vm, struct page *page, unsigned index)

@@ -96,6 +96,9 @@ uint32_t frame_region_count(const struct rhz_ram *ram, uint64_t hfn, unsigned le
 /* Takes write access to the frame from every leaf that maps it. */
 void frame_write_protect(struct rhz_vm *vm, uint32_t frame);
 
+/* Tracked from now on, and write-protected. */
+void frame_protect(struct rhz_vm *vm, uint32_t frame);
+
 /* Drops every leaf that maps the frame. */
 void frame_unmap(struct rhz_vm *vm, uint32_t frame);
 

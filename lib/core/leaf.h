@@ -16,7 +16,7 @@ struct leaf {
 	uint64_t hfn;
 	unsigned level;
 	unsigned rights;     /* RHZ_RIGHT_*: WRITE only if it is to be writable now */
-	uint64_t attributes; /* PWT, PCD, PAT and the key, in their places in a leaf of this level */
+	uint64_t attributes; /* PWT, PCD, PAT and the key, where a leaf of this level has them */
 };
 
 /* The attributes of a guest leaf that a leaf of ours of the same level takes over. */
@@ -64,6 +64,31 @@ RHZ_INLINE uint64_t leaf_make(const struct rhz_vm *vm, union role role, const st
 
 _Static_assert(RHZ_RIGHT_WRITE >> 1 == PTE_W && RHZ_RIGHT_USER >> 1 == PTE_U &&
                RHZ_RIGHT_WRITE << 4 == PTE_D && RHZ_RIGHT_EXEC == 1, "rotated by one");
+
+/*
+ * What a 4 KiB leaf takes over from a guest entry of 64 bits as it is, by a role whose format is
+ * not EPT's: frame (moved to host memory), memory type, key, P, A, and of U and NX what the levels
+ * above leave to this one.
+ */
+RHZ_INLINE uint64_t leaf_taken(union role role)
+{
+	return SPTE_FRAME | PTE_PWT | PTE_PCD | PTE_PAT_4K | PTE_P | PTE_A |
+	       (role.rights & RHZ_RIGHT_USER ? PTE_U : 0) |
+	       (role.rights & RHZ_RIGHT_EXEC ? PTE_NX : 0) |
+	       (role.host == ROLE_HOST_LONG ? PTE_KEY : 0);
+}
+
+/*
+ * leaf_make in short, for a role with WP. moved: of the guest's entry, moved to host memory,
+ * leaf_taken's bits, W and D. write: slot and tracking let it be writable.
+ */
+RHZ_INLINE uint64_t leaf_take(const struct rhz_vm *vm, union role role, uint64_t moved, bool write)
+{
+	if (!write || !(role.rights & RHZ_RIGHT_WRITE) ||
+	    (moved & (PTE_W | PTE_D)) != (PTE_W | PTE_D))
+		moved &= ~(PTE_W | PTE_D);
+	return role.rights & RHZ_RIGHT_EXEC ? moved : moved | vm->nx;
+}
 
 /*
  * The largest leaf, at most of level 'most', that may map gfn: it lies in one slot, its guest and

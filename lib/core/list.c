@@ -42,7 +42,7 @@ static void list_put(struct rhz_vm *vm, struct page *page, uint32_t list)
 	if (*head)
 		page_at(vm, *head)->list_prev = page_number(vm, page);
 	__atomic_store_n(head, page_number(vm, page), __ATOMIC_RELEASE);
-	vm->stats.mmu_unsync++;
+	__atomic_store_n(&vm->stats.mmu_unsync, vm->stats.mmu_unsync + 1, __ATOMIC_RELEASE);
 }
 
 void list_join(struct rhz_vm *vm, struct page *page)
@@ -50,22 +50,34 @@ void list_join(struct rhz_vm *vm, struct page *page)
 	list_put(vm, page, list_owner(vm, page));
 }
 
-void list_leave(struct rhz_vm *vm, struct page *page)
+/* Takes out of a list what stood between these two. */
+static void list_unlink(struct rhz_vm *vm, uint32_t list, uint32_t prev, uint32_t next)
 {
-	if (page->list_next)
-		page_at(vm, page->list_next)->list_prev = page->list_prev;
-	if (page->list_prev)
-		page_at(vm, page->list_prev)->list_next = page->list_next;
+	if (next)
+		page_at(vm, next)->list_prev = prev;
+	if (prev)
+		page_at(vm, prev)->list_next = next;
 	else
-		__atomic_store_n(list_head(vm, page->list), page->list_next, __ATOMIC_RELEASE);
-	page->list = LIST_NONE;
-	vm->stats.mmu_unsync--;
+		__atomic_store_n(list_head(vm, list), next, __ATOMIC_RELEASE);
+	__atomic_store_n(&vm->stats.mmu_unsync, vm->stats.mmu_unsync - 1, __ATOMIC_RELEASE);
 }
 
+void list_leave(struct rhz_vm *vm, struct page *page)
+{
+	list_unlink(vm, page->list, page->list_prev, page->list_next);
+	page->list = LIST_NONE;
+}
+
+/*
+ * Joins before it leaves: a load without the lock looks at the own list first, and so finds the
+ * table on one of the two.
+ */
 static void list_share(struct rhz_vm *vm, struct page *page)
 {
-	list_leave(vm, page);
+	uint32_t list = page->list, prev = page->list_prev, next = page->list_next;
+
 	list_put(vm, page, LIST_SHARED);
+	list_unlink(vm, list, prev, next);
 }
 
 static bool is_below(const struct rhz_vm *vm, const struct page *page, const struct page *top)

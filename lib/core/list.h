@@ -14,8 +14,8 @@ void list_join(struct rhz_vm *vm, struct page *page);
 void list_leave(struct rhz_vm *vm, struct page *page);
 
 /*
- * The page, of level 2 or more, loses a parent: tables below it that are on its only root's own list
- * go to the shared one. (Before it gets another parent they are synced: shadow/sync.h.)
+ * The page, of level 2 or more, loses a parent: tables below it that are on its only root's own
+ * list go to the shared one. (Before it gets another parent they are synced: shadow/sync.h.)
  */
 void list_disown(struct rhz_vm *vm, struct page *page);
 
@@ -25,11 +25,15 @@ void list_give_up(struct rhz_vm *vm, struct page *root);
 /* The list that the parent chain says: a root's number, or LIST_SHARED. */
 uint32_t list_owner(const struct rhz_vm *vm, const struct page *page);
 
-/* Nothing to sync for this root? Two loads and a test: for the hit path. */
+/*
+ * Nothing to sync for this root? Two loads and a test, for the hit path. In this order: see
+ * list_share. What took a table off its list has been done with it: see sync.c.
+ */
 RHZ_INLINE bool lists_empty(const struct rhz_vm *vm, const struct page *root)
 {
-	return !(__atomic_load_n(&root->own_list, __ATOMIC_RELAXED) |
-	         __atomic_load_n(&vm->shared_list, __ATOMIC_RELAXED));
+	uint32_t own = __atomic_load_n(&root->own_list, __ATOMIC_ACQUIRE);
+
+	return !(own | __atomic_load_n(&vm->shared_list, __ATOMIC_ACQUIRE));
 }
 
 #endif

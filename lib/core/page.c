@@ -38,8 +38,10 @@ void frame_retrack(struct rhz_vm *vm, uint32_t frame)
 
 static void lru_unlink(struct rhz_vm *vm, struct page *page)
 {
-	*(page->lru_prev ? &page_at(vm, page->lru_prev)->lru_next : &vm->lru_newest) = page->lru_next;
-	*(page->lru_next ? &page_at(vm, page->lru_next)->lru_prev : &vm->lru_oldest) = page->lru_prev;
+	uint32_t next = page->lru_next, prev = page->lru_prev;
+
+	*(prev ? &page_at(vm, prev)->lru_next : &vm->lru_newest) = next;
+	*(next ? &page_at(vm, next)->lru_prev : &vm->lru_oldest) = prev;
 }
 
 static void lru_link(struct rhz_vm *vm, struct page *page)
@@ -73,7 +75,8 @@ static bool spare_add(struct rhz_vm *vm, enum rhz_page_zone zone)
 	return true;
 }
 
-bool spare_below_4g(struct rhz_vm *vm)
+/* Puts a spare from the zone that a PAE root needs on top, in place of another if they are many. */
+static bool spare_below_4g(struct rhz_vm *vm)
 {
 	if (vm->spares == SPARES) {
 		vm->spares--;
@@ -115,6 +118,11 @@ bool pages_reserve(struct rhz_vm *vm, uint32_t pages)
 	while (vm->spares < SPARES && spare_add(vm, RHZ_PAGE_ANYWHERE))
 		;
 	return true;
+}
+
+bool pages_reserve_root(struct rhz_vm *vm, union role role)
+{
+	return pages_reserve(vm, 1) && (!role_is_pae_root(role) || spare_below_4g(vm));
 }
 
 struct page *page_make(struct rhz_vm *vm, uint32_t frame, union role role)
@@ -192,7 +200,8 @@ void page_zap(struct rhz_vm *vm, struct page *page)
 
 		entry_clear(vm, page_at(vm, id >> 9), id & 511);
 	}
-	for (unsigned i = page_next_used(page, 0); i < TABLE_ENTRIES; i = page_next_used(page, i + 1))
+	for (unsigned i = page_next_used(page, 0); i < TABLE_ENTRIES;
+	     i = page_next_used(page, i + 1))
 		entry_clear(vm, page, i);
 	hash_remove(vm, page);
 	lru_unlink(vm, page);
@@ -274,7 +283,7 @@ bool pages_reclaim(struct rhz_vm *vm, uint32_t pages)
 		struct page *page = reclaim_candidate(vm);
 
 		if (!page) {
-			/* only roots are left: the vCPU at hand can spare one that it does not use */
+			/* only roots are left: the vCPU at hand can spare one it does not use */
 			if (!vm->give_up_root || !vm->give_up_root(vm))
 				return false;
 			continue;

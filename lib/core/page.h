@@ -52,6 +52,9 @@ RHZ_INLINE struct page *page_of_hpa(const struct rhz_vm *vm, uint64_t hpa)
  */
 bool pages_reserve(struct rhz_vm *vm, uint32_t pages);
 
+/* The same of one page, to be a root of this role: the next that is made. */
+bool pages_reserve_root(struct rhz_vm *vm, union role role);
+
 RHZ_INLINE bool pages_ready(const struct rhz_vm *vm, uint32_t pages)
 {
 	return vm->spares >= pages && vm->nodes_free >= NODE_RESERVE &&
@@ -60,9 +63,6 @@ RHZ_INLINE bool pages_ready(const struct rhz_vm *vm, uint32_t pages)
 
 /* Makes a page, empty, of what was reserved; cannot fail. */
 struct page *page_make(struct rhz_vm *vm, uint32_t frame, union role role);
-
-/* Puts a fresh spare into the zone that a PAE root needs on top; false if there is none. */
-bool spare_below_4g(struct rhz_vm *vm);
 
 /*
  * Gives a page up: it is found no more, nothing points to it, its entries go. It is freed after

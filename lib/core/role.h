@@ -34,12 +34,12 @@ union role {
 		uint64_t host : 2;     /* enum role_host */
 		uint64_t guest : 3;    /* enum role_guest */
 		uint64_t rights : 4;   /* RHZ_RIGHT_*: ANDed over the levels above */
-		uint64_t quadrant : 7; /* which part of a guest table: ROLE_32 below; PAE root: CR3[11:5] */
+		uint64_t quadrant : 7; /* part of a guest table: ROLE_32; PAE root: CR3[11:5] */
 		uint64_t space : 2;    /* address space */
 		uint64_t nested : 1;   /* the table's addresses are L2's: nested/ */
 		uint64_t wp : 1;       /* CR0.WP */
 		uint64_t nxe : 1;      /* EFER.NXE: bit 63 means something */
-		uint64_t pse : 1;      /* CR4.PSE, where it decides what a large entry is: ROLE_32 */
+		uint64_t pse : 1;      /* CR4.PSE, where it says what a large entry is: ROLE_32 */
 		uint64_t smep_nowp : 1;   /* SMEP without WP: promoted leaves do not execute */
 		uint64_t strict_nowp : 1; /* SMAP or keys without WP: nothing is promoted */
 		uint64_t rom : 1;      /* the table is in a read-only slot: A and D count as set */
@@ -51,7 +51,15 @@ union role {
 
 _Static_assert(sizeof(union role) == 8, "a role is compared as one word");
 
-/* Depth of our tables of a root with this role. */
+/* How many frames an entry of this level maps: 1, 512, 512 * 512, ... There is no level 0. */
+RHZ_INLINE uint64_t level_frames(unsigned level)
+{
+	if (level < 1 || level > RHZ_MAX_LEVELS)
+		__builtin_unreachable();
+	return 1ull << (9 * (level - 1));
+}
+
+/* The root of PAE tables: its four entries stand in for the PDPTE registers. */
 RHZ_INLINE bool role_is_pae_root(union role role)
 {
 	return role.host == ROLE_HOST_PAE && role.level == 3;

@@ -97,7 +97,8 @@ enum rhz_status rhz_vm_add_ram(struct rhz_vm *vm, void *memory, size_t size, rhz
 		new->count = (uint32_t)count;
 		new->head = memory;
 		new->tracked_1g = new->head + count;
-		new->tracked_2m = (uint16_t *)(new->tracked_1g + regions(new->first_hfn, count, 18));
+		new->tracked_2m =
+			(uint16_t *)(new->tracked_1g + regions(new->first_hfn, count, 18));
 		memset(memory, 0, ram_size(new->first_hfn, count));
 		vm->frames += new->count;
 		*ram = vm->rams++;

@@ -28,7 +28,7 @@ enum {
 	SPARES = 8,            /* table pages kept ready; a fault needs at most 5 */
 	NODE_RESERVE = 32,     /* nodes kept ready: a fault's links, its leaf and its neighbours */
 	NODES_PER_CHUNK = RHZ_PAGE_SIZE / 8,
-	FLOOD_WRITES = 5,      /* writes to a root's table, never loaded between: no table any more */
+	FLOOD_WRITES = 5,      /* writes to a root's table, no load between: no table any more */
 };
 
 /* A reverse-map head or link. 0: empty. */
@@ -41,13 +41,14 @@ struct node {
 	uint32_t next;  /* link: the last node's next is an entry itself */
 };
 
-/* Which list an out-of-sync table is on: none, the VM's shared one, or the root's of that number. */
+/* The list an out-of-sync table is on: none, the VM's shared one, or the root's of that number. */
 #define LIST_NONE 0u
 #define LIST_SHARED UINT32_MAX
 
 enum {
 	PAGE_DOOMED = 1 << 0, /* zapped while it was somebody's root: freed when released */
 	PAGE_LIVE = 1 << 1,   /* in the hash */
+	PAGE_ODD = 1 << 2,    /* a leaf table with an entry that may lack P or A: MMIO, not used yet */
 };
 
 struct page {
@@ -67,7 +68,7 @@ struct page {
 		uint32_t own_list;  /* roots: their own out-of-sync tables */
 	};
 	uint16_t refs;        /* cache entries, current ones included, that hold it as a root */
-	uint8_t writes;       /* to a root's table, since it was last loaded */
+	uint8_t writes;       /* to a root's table, since it was last loaded; loads take no lock */
 	uint8_t flags;
 };
 
@@ -103,7 +104,7 @@ struct space {
 	struct slot *hint;             /* the slot found last, or the VM's empty one */
 	struct slot *slots;            /* the VM's */
 	unsigned count;
-	bool uniform;                  /* all lie at one distance from host memory, with full rights */
+	bool uniform;                  /* all at one distance from host memory, with full rights */
 	uint16_t order[RHZ_MAX_SLOTS]; /* slots by gfn */
 };
 
@@ -113,14 +114,14 @@ struct rhz_vm {
 	uint64_t removals;       /* D: raised when an entry is weakened or taken away */
 	uint64_t kicked;         /* ... as it was at the last kick: nothing older is in any TLB */
 	uint64_t unlinks;        /* raised when a link to a table is taken away */
-	uint64_t dooms;          /* raised when somebody's root is zapped: vCPUs look through theirs */
+	uint64_t dooms;          /* raised when a root held is zapped: vCPUs look through theirs */
 	uint32_t shared_list;    /* out-of-sync tables of more than one root */
 	uint32_t generation;     /* of the slots: MMIO entries carry its low bits */
-	uint64_t kicks;          /* how often others were made to leave: what they may have stored */
+	uint64_t kicks;          /* how often others were made to leave and may have stored */
 	bool kick_wanted;        /* other vCPUs must leave before the lock is given back */
 	uint64_t vcpus_made;     /* set of vCPU numbers in use */
 	struct rhz_vcpu *vcpu[RHZ_MAX_VCPUS];
-	/* Under pressure: gives up a cached root of the vCPU at hand; false if it has none (root/). */
+	/* Under pressure: gives up a cached root of the vCPU at hand; false if none (root/). */
 	bool (*give_up_root)(struct rhz_vm *vm);
 	struct rhz_vcpu *self;   /* the vCPU on whose behalf the lock is held, or null */
 

@@ -15,9 +15,7 @@ struct page *direct_root(struct rhz_vcpu *vcpu, union role role, bool *built)
 		page_touch(vm, page);
 		return page;
 	}
-	if (!pages_reserve(vm, 1))
-		return NULL;
-	if (role_is_pae_root(role) && !spare_below_4g(vm))
+	if (!pages_reserve_root(vm, role))
 		return NULL;
 	*built = true;
 	return page_make(vm, 0, role);
@@ -125,7 +123,7 @@ static enum rhz_fault_result leaf_set(struct rhz_vcpu *vcpu, struct slot *slot, 
 	uint64_t now = page->table[index];
 	uint64_t spte;
 
-	leaf.hfn = (gfn & ~((1ull << (9 * (leaf.level - 1))) - 1)) + (uint64_t)slot->to_hfn;
+	leaf.hfn = (gfn & ~(level_frames(leaf.level) - 1)) + (uint64_t)slot->to_hfn;
 	if (!leaf_may_write(vm, slot, gfn, leaf.level) ||
 	    (!(access & RHZ_ACCESS_WRITE) && !slot_logged(slot, gfn)))
 		leaf.rights &= ~(unsigned)RHZ_RIGHT_WRITE;

@@ -24,9 +24,9 @@
 #define WALK_UNLIKELY(condition) __builtin_expect(!!(condition), 0)
 
 /*
- * Entries are looked at with P, W, U and A flipped, so that every bit that counts says 'no': one test
- * finds the entry that cannot be used, and the OR over the levels narrows the rights. NX says no as
- * it stands [SDM3 4.6.1].
+ * Entries are looked at with P, W, U and A flipped, so that every bit that counts says 'no': one
+ * test finds the entry that cannot be used, and the OR over the levels narrows the rights. NX says
+ * no as it stands [SDM3 4.6.1].
  */
 #define WALK_FLIP (PTE_P | PTE_W | PTE_U | PTE_A)
 

@@ -197,7 +197,7 @@ find_rare(struct rhz_root_cache *cache, const struct rhz_root_key *key, unsigned
 		return RHZ_ROOT_MISSED;
 	*position = position_of(cache, cache->place_of[index]);
 	leave_pool(cache, index);
-	cache->current[key->context] = (uint8_t)index;
+	root_cache_set_current(cache, key->context, index);
 	if (rhz_root_rules[cache->policy].pools_current) {
 		/* The old current root is in the pool, and stays: had it been pushed out, so would
 		   the found one, which is older. */
@@ -267,17 +267,46 @@ static unsigned retire_current(struct rhz_root_cache *cache, unsigned context, u
 	return left;
 }
 
+/* The pool is full: one root leaves it for the current one, and its entry becomes the new one's. */
+static unsigned insert_full(struct rhz_root_cache *cache, const struct rhz_root_key *key,
+                            uint32_t page, uint32_t *evicted)
+{
+	size_t place = rhz_root_rules[cache->policy].leaves(cache);
+	size_t index = cache->at_place[place], old = cache->current[key->context];
+	struct rhz_root_entry *entry = &cache->entry[index];
+	uint8_t *bucket = &cache->bucket[bucket_of(&entry->key)];
+
+	give_place(cache, place);
+	*evicted = entry->page;
+	while (*bucket != index)
+		bucket = &cache->entry[*bucket].next;
+	*bucket = entry->next;
+	bucket = &cache->bucket[bucket_of(key)];
+	*entry = (struct rhz_root_entry){ .key = *key, .page = page, .next = *bucket };
+	*bucket = (uint8_t)index;
+	cache->place_of[index] = ROOT_PLACE_CURRENT;
+	root_cache_set_current(cache, key->context, index);
+	if (take_place(cache, old))
+		rhz_root_cache_renew(cache);
+	return 1;
+}
+
 unsigned rhz_root_cache_insert(struct rhz_root_cache *cache, const struct rhz_root_key *key,
                                uint32_t page, uint32_t evicted[2])
 {
-	unsigned left = retire_current(cache, key->context, evicted);
-	unsigned index = cache->free_head;
-	struct rhz_root_entry *entry = &cache->entry[index];
 	uint8_t *bucket = &cache->bucket[bucket_of(key)];
+	struct rhz_root_entry *entry;
+	unsigned left, index;
 
+	if (cache->plain && cache->capacity && cache->cached == cache->capacity &&
+	    cache->current[key->context] != RHZ_ROOT_NO_ENTRY)
+		return insert_full(cache, key, page, evicted);
+	left = retire_current(cache, key->context, evicted);
+	index = cache->free_head;
+	entry = &cache->entry[index];
 	cache->free_head = entry->next;
 	cache->place_of[index] = ROOT_PLACE_CURRENT;
-	cache->current[key->context] = (uint8_t)index;
+	root_cache_set_current(cache, key->context, index);
 	*entry = (struct rhz_root_entry){ .key = *key, .page = page, .next = *bucket };
 	*bucket = (uint8_t)index;
 	if (rhz_root_rules[cache->policy].pools_current && cache->capacity) {

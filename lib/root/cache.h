@@ -124,6 +124,13 @@ static inline bool take_place(struct rhz_root_cache *cache, size_t index)
 	return place == RHZ_ROOT_PLACES - 1;
 }
 
+/* Other threads ask which roots are current while loads that take no lock change it. */
+static inline void root_cache_set_current(struct rhz_root_cache *cache, unsigned context,
+                                          size_t index)
+{
+	__atomic_store_n(&cache->current[context], (uint8_t)index, __ATOMIC_RELAXED);
+}
+
 /*
  * With a plain policy a key is held once. So what is found in its bucket, while the current root
  * is known not to fit, is a cached root; and it stays in its bucket, as does the old current one,
@@ -144,7 +151,7 @@ root_cache_find_plain(struct rhz_root_cache *cache, const struct rhz_root_key *k
 			break;
 	}
 	old = cache->current[key->context];
-	cache->current[key->context] = (uint8_t)index;
+	root_cache_set_current(cache, key->context, index);
 	place = cache->place_of[index];
 	cache->place_of[index] = ROOT_PLACE_CURRENT;
 	*position = position_of(cache, place);

@@ -2,6 +2,8 @@
 /* From registers to mode, role and depth. */
 #include "root/registers.h"
 
+#include "root/walk.h"
+
 static union role shadow_role(const struct rhz_mode *mode)
 {
 	union role role = { 0 };
@@ -59,6 +61,7 @@ enum rhz_status context_init(struct context *context, const struct rhz_vm *vm, u
 	                                                direct_role(vm->config.kind);
 	context->role.space = space;
 	context->levels = context->role.level;
+	context->walks = &rhz_vcpu_walks[mode->paging];
 	/* with paging off one root serves every CR3 */
 	context->quick = vm->config.kind == RHZ_SHADOW && mode->paging != RHZ_PAGING_PAE;
 	context->cr3_mask = context->quick ? mode->cr3_table : 0;

@@ -111,7 +111,8 @@ bool root_is_current(const struct rhz_vm *vm, const struct page *page)
 		const struct rhz_vcpu *vcpu = vm->vcpu[i];
 
 		for (unsigned c = 0; vcpu && c < RHZ_CONTEXTS; c++) {
-			unsigned index = vcpu->roots.current[c];
+			unsigned index = __atomic_load_n(&vcpu->roots.current[c],
+			                                 __ATOMIC_RELAXED);
 
 			if (index != RHZ_ROOT_NO_ENTRY && vcpu->roots.entry[index].page == number)
 				return true;

@@ -23,8 +23,8 @@ enum rhz_flush tag_lease(struct rhz_vcpu *vcpu, struct rhz_cpu *cpu, struct rhz_
 /*
  * The guest invalidated one address and its entry has changed: the embedder flushes that address
  * under the tag of the last entry. 'before': the removal count before that change. If that tag was
- * up to date then, it is so again; the tag of a root that was loaded since is not flushed. False: the
- * next entry flushes the whole tag, and nothing else is needed.
+ * up to date then, it is so again; the tag of a root that was loaded since is not flushed. False:
+ * the next entry flushes the whole tag, and nothing else is needed.
  */
 RHZ_INLINE bool tag_flushed_address(struct rhz_vcpu *vcpu, struct rhz_root_entry *entry,
                                     uint64_t before)

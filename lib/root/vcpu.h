@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A vCPU's own data: its contexts and its roots. Used by its thread alone, but for
- * 'requests'.
+ * A vCPU's own data: its contexts and its roots. Used by its thread alone, but for 'requests'.
  */
 #ifndef RHZ_ROOT_VCPU_H
 #define RHZ_ROOT_VCPU_H
@@ -28,10 +27,11 @@ struct context {
 	uint64_t cr3_reserved;
 	uint64_t cr3_judged; /* both of these: what a load is compared by */
 	uint64_t cr3_kept;  /* all but the no-flush flag, if it is one */
+	const struct vcpu_walks *walks; /* of its mode's paging: root/walk.h */
 	struct page *root;  /* the current one, or null */
 	/*
-	 * The key of the current root, and of the next one in all but the table. The table is NO_TABLE
-	 * where more than that must be looked at; 'unusual' is then all ones, else 0.
+	 * The key of the current root, and of the next one in all but the table. The table is
+	 * NO_TABLE where more than that must be looked at; 'unusual' is then all ones, else 0.
 	 */
 	struct rhz_root_key key;
 	uint64_t unusual;
@@ -54,9 +54,10 @@ struct rhz_vcpu {
 	uint64_t dooms_seen;    /* vm->dooms when the roots were last looked through */
 	struct context *now;    /* the current context ... */
 	unsigned current;       /* ... and its enum rhz_context */
-	unsigned space;         /* address space */
-	uint64_t last_spurious; /* address of the last fault, plus 1, if nothing was wrong with it */
-	struct leaf_table leaf_table; /* shadow/fill.c */
+	unsigned space;         /* address space ... */
+	struct space *guest;    /* ... and its slots */
+	uint64_t last_spurious; /* the last fault's address, plus 1, if nothing was wrong with it */
+	struct leaf_table leaf_table; /* shadow/fill.h */
 	struct context context[RHZ_CONTEXTS];
 	struct rhz_root_entry *entered; /* whose tag the last entry ran under */
 	struct rhz_root_cache roots;

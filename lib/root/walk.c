@@ -7,7 +7,7 @@
 
 RHZ_INLINE struct space *vcpu_space(struct rhz_vcpu *vcpu)
 {
-	return &vcpu->vm->space[vcpu->space];
+	return vcpu->guest;
 }
 
 RHZ_INLINE uint64_t entry_load(const struct slot *slot, rhz_gpa at, unsigned bytes)

@@ -21,17 +21,16 @@ extern const struct vcpu_walks rhz_vcpu_walks[];
 RHZ_INLINE enum rhz_walk_outcome vcpu_walk(struct rhz_vcpu *vcpu, rhz_gva gva, unsigned access,
                                            struct rhz_walk *walk)
 {
-	const struct vcpu_walks *walks = &rhz_vcpu_walks[vcpu->now->mode.paging];
-	enum rhz_walk_outcome outcome = walks->slot(vcpu, gva, access, walk);
+	enum rhz_walk_outcome outcome = vcpu->now->walks->slot(vcpu, gva, access, walk);
 
 	if (__builtin_expect(outcome == RHZ_WALK_TABLE, 0))
-		return walks->slots(vcpu, gva, access, walk);
+		return vcpu->now->walks->slots(vcpu, gva, access, walk);
 	return outcome;
 }
 
 enum rhz_ad_result vcpu_set_ad_now(struct rhz_vcpu *vcpu, unsigned access, struct rhz_walk *walk);
 
-/* Sets A and D after a walk that came through. In a read-only slot nothing can be set, and is not. */
+/* Sets A and D after a walk that came through. In a read-only slot nothing is set. */
 RHZ_INLINE enum rhz_ad_result vcpu_set_ad(struct rhz_vcpu *vcpu, unsigned access,
                                           struct rhz_walk *walk)
 {

@@ -15,7 +15,6 @@
 #include "core/flush.h"
 #include "core/rmap.h"
 #include "root/walk.h"
-#include "shadow/fill.h"
 #include "shadow/prefetch.h"
 #include "shadow/sync.h"
 #include "shadow/tree.h"
@@ -33,15 +32,6 @@ struct try {
 	struct rhz_walk walk;
 };
 
-static unsigned access_of(uint32_t error_code, unsigned access)
-{
-	access &= RHZ_ACCESS_AC | RHZ_ACCESS_IMPLICIT;
-	access |= error_code & RHZ_PF_W ? RHZ_ACCESS_WRITE : 0u;
-	access |= error_code & RHZ_PF_U ? RHZ_ACCESS_USER : 0u;
-	access |= error_code & RHZ_PF_I ? RHZ_ACCESS_FETCH : 0u;
-	return access;
-}
-
 /* ---- MMIO ---- */
 
 /* Rights as simple as this need no second look at modes and keys. */
@@ -57,8 +47,7 @@ static bool mmio_allows(const struct context *context, uint64_t spte, unsigned a
 	return !(access & RHZ_ACCESS_WRITE) || rights & RHZ_RIGHT_WRITE;
 }
 
-/* An MMIO entry answers without a guest walk, as a TLB entry would. */
-static bool mmio_cached(struct rhz_vcpu *vcpu, rhz_gva gva, unsigned access, rhz_gpa *gpa)
+bool shadow_mmio_cached(struct rhz_vcpu *vcpu, rhz_gva gva, unsigned access, rhz_gpa *gpa)
 {
 	const struct rhz_mode *mode = &vcpu_context(vcpu)->mode;
 	struct rhz_vm *vm = vcpu->vm;
@@ -79,8 +68,11 @@ static bool mmio_cached(struct rhz_vcpu *vcpu, rhz_gva gva, unsigned access, rhz
 		entry_clear(vm, page, index);
 		return false;
 	}
+	if (!mmio_allows(vcpu_context(vcpu), spte, access))
+		return false;
 	gpa->v = (spte & SPTE_FRAME) | (gva.v & (RHZ_PAGE_SIZE - 1));
-	return mmio_allows(vcpu_context(vcpu), spte, access);
+	vcpu->stats.pf_mmio_cached++;
+	return true;
 }
 
 /* ---- the guest entry behind a level of ours ---- */
@@ -152,7 +144,7 @@ static unsigned index_in(const struct page *page, uint64_t addr)
 	return tree_index(page->role.level, addr) & (role_is_pae_root(page->role) ? 3 : 511);
 }
 
-/* What is to stand below entry 'index', got and linked if need be. Null: the guest's tables changed. */
+/* What is to stand below entry 'index', got and linked if need be. Null: the guest changed it. */
 static struct page *descend_one(struct try *try, struct page *page, unsigned index)
 {
 	struct page *below;
@@ -171,7 +163,7 @@ static struct page *descend_one(struct try *try, struct page *page, unsigned ind
 }
 
 /*
- * May the smaller table that stands where a leaf could be stay there? Yes if it is right and in use,
+ * May the smaller table that stands where a leaf could be stay there? If it is right and in use,
  * so that two accesses of one instruction cannot take each other's leaf away for ever.
  */
 static bool smaller_stays(const struct try *try, struct page *page, unsigned index)
@@ -263,7 +255,7 @@ static struct leaf leaf_wanted(const struct try *try, const struct page *page)
 	leaf.attributes = role.guest == ROLE_DIRECT ?
 		                  attributes_of_piece(role) :
 		                  attributes_of(role, try->walk.entry[try->walk.level]);
-	leaf.hfn = (try->gfn & ~((1ull << (9 * (leaf.level - 1))) - 1)) + (uint64_t)try->slot->to_hfn;
+	leaf.hfn = (try->gfn & ~0ull << (9 * (leaf.level - 1))) + (uint64_t)try->slot->to_hfn;
 	if (!leaf_may_write(try->vm, try->slot, try->gfn, leaf.level) ||
 	    (!write && !slot_logged(try->slot, try->gfn)))
 		leaf.rights &= ~(unsigned)RHZ_RIGHT_WRITE;
@@ -369,11 +361,12 @@ static enum rhz_fault_result try_map(struct try *try, struct rhz_fault *fault)
 	return leaf_set(try, page, index, fault);
 }
 
-static enum rhz_fault_result reflect(struct try *try, struct rhz_fault *fault)
+static enum rhz_fault_result reflect(struct rhz_vcpu *vcpu, const struct rhz_walk *walk,
+                                     struct rhz_fault *fault)
 {
-	fault->vector = try->walk.outcome == RHZ_WALK_NON_CANONICAL ? 13 : 14;
-	fault->error_code = fault->vector == 14 ? try->walk.error_code : 0;
-	try->vcpu->stats.pf_guest++;
+	fault->vector = walk->outcome == RHZ_WALK_NON_CANONICAL ? 13 : 14;
+	fault->error_code = fault->vector == 14 ? walk->error_code : 0;
+	vcpu->stats.pf_guest++;
 	return RHZ_FAULT_REFLECT;
 }
 
@@ -394,8 +387,8 @@ static bool was_implicit(const struct try *try, uint32_t error_code, bool spurio
 }
 
 /* After a walk that came through. */
-static __attribute__((noinline)) enum rhz_fault_result
-try_fault(struct try *try, uint32_t error_code, struct rhz_fault *fault)
+static enum rhz_fault_result try_fault(struct try *try, uint32_t error_code,
+                                       struct rhz_fault *fault)
 {
 	struct rhz_vcpu *vcpu = try->vcpu;
 	enum rhz_fault_result result;
@@ -421,31 +414,25 @@ try_fault(struct try *try, uint32_t error_code, struct rhz_fault *fault)
 	if (__builtin_expect(was_implicit(try, error_code, fault->flush != RHZ_FLUSH_NONE), 0)) {
 		try->access |= RHZ_ACCESS_IMPLICIT;
 		if (vcpu_walk(vcpu, (rhz_gva){ try->addr }, try->access, &try->walk) != RHZ_WALK_OK)
-			return reflect(try, fault);
+			return reflect(vcpu, &try->walk, fault);
 	}
 	return result;
 }
 
 enum rhz_fault_result shadow_fault(struct rhz_vcpu *vcpu, rhz_gva gva, uint32_t error_code,
-                                   unsigned access, struct rhz_fault *fault)
+                                   unsigned access, const struct rhz_walk *walk,
+                                   struct rhz_fault *fault)
 {
 	struct try try; /* the walk in it is large, and written before it is read */
 
-	try.access = access_of(error_code, access);
-	if (!(error_code & RHZ_PF_P) && mmio_cached(vcpu, gva, try.access, &fault->gpa)) {
-		vcpu->stats.pf_mmio_cached++;
-		return RHZ_FAULT_MMIO;
-	}
+	if (walk->outcome != RHZ_WALK_OK)
+		return reflect(vcpu, walk, fault);
 	try.vcpu = vcpu;
-	if (vcpu_walk(vcpu, gva, try.access, &try.walk) != RHZ_WALK_OK)
-		return reflect(&try, fault);
-	if (__builtin_expect(fill_quickly(vcpu, gva, try.access, &try.walk), 1)) {
-		fault->level = 1;
-		return RHZ_FAULT_RESUME;
-	}
 	try.vm = vcpu->vm;
 	try.addr = gva.v;
+	try.access = access;
 	try.kicks = vcpu->vm->kicks;
+	try.walk = *walk;
 	return try_fault(&try, error_code, fault);
 }
 

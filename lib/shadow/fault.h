@@ -5,9 +5,13 @@
 
 #include "root/roots.h"
 
-/* A page fault of the current context, whose root shadows a guest table. With the lock. */
+/* What fill_fault leaves, by the walk that it has made. 'access' is what error_code says too. */
 enum rhz_fault_result shadow_fault(struct rhz_vcpu *vcpu, rhz_gva gva, uint32_t error_code,
-                                   unsigned access, struct rhz_fault *fault);
+                                   unsigned access, const struct rhz_walk *walk,
+                                   struct rhz_fault *fault);
+
+/* An MMIO entry answers without a guest walk, as a TLB entry would: *gpa. */
+bool shadow_mmio_cached(struct rhz_vcpu *vcpu, rhz_gva gva, unsigned access, rhz_gpa *gpa);
 
 /*
  * The guest invalidated one address: re-reads the entry that may be out of date. False: nothing was

@@ -4,6 +4,7 @@
 
 #include "core/flush.h"
 #include "core/list.h"
+#include "core/page.h"
 #include "shadow/gpte.h"
 
 /* ---- one entry ---- */
@@ -105,33 +106,89 @@ bool sync_entry(struct rhz_vm *vm, struct page *page, unsigned index)
 /*
  * Telling quickly that a leaf stands: the guest's entry, moved to where the slot lies in host
  * memory, and ours are the same in all that counts. First 'plainly', where nothing was taken from
- * what the guest allows; then with less rights than that; what is neither is left to sync_entry.
+ * what the guest allows; then with less rights than that; what is neither is looked at in full.
  * In a uniform space a match says that the entry lies in the slot of the leaf, which stands.
  */
 struct quick {
+	struct rhz_vm *vm;
+	struct page *page;
+	const uint64_t *guest;
 	uint64_t to_hpa;
-	uint64_t first, bytes; /* the slot found last; where rights depend on slots: nothing */
-	bool uniform;
+	uint64_t plain;    /* what is compared: exact, W and D */
 	uint64_t exact;    /* frame, type, key, P and A, U and NX as the levels above leave them */
 	uint64_t reserved; /* must be clear in the guest's entry */
+	const struct slot *slot; /* the one found last */
+	bool uniform;
+	unsigned differed;
 };
 
-static void quick_init(struct rhz_vm *vm, const struct page *page, struct quick *quick)
+static void quick_init(struct rhz_vm *vm, struct page *page, struct quick *quick)
 {
-	const struct space *space = &vm->space[page->role.space];
+	union role role = page->role;
+	const struct space *space = &vm->space[role.space];
 	const struct slot *slot = space->hint;
-	uint64_t rights = (page->role.rights & RHZ_RIGHT_USER ? PTE_U : 0) |
-	                  (page->role.rights & RHZ_RIGHT_EXEC ? PTE_NX : 0);
 
+	quick->vm = vm;
+	quick->page = page;
+	quick->guest = frame_at(vm, page->frame);
+	quick->slot = slot;
 	quick->to_hpa = (uint64_t)slot->to_hfn << RHZ_PAGE_SHIFT;
-	quick->first = slot->start;
-	quick->bytes = slot->dirty || slot->read_only ? 0 : slot->bytes;
 	quick->uniform = space->uniform && slot->bytes;
-	quick->exact = SPTE_FRAME | PTE_PWT | PTE_PCD | PTE_PAT_4K | PTE_P | PTE_A | rights |
-	               (page->role.host == ROLE_HOST_LONG ? PTE_KEY : 0);
-	quick->reserved = page_mode(vm, page->role)->reserved[1][1];
-	/* no leaf of ours has any of these, but NX where the levels above say so: then it differs */
-	quick->exact |= quick->reserved;
+	quick->reserved = page_mode(vm, role)->reserved[1][1];
+	/* no leaf of ours has these, but NX where the levels above say so: then it differs */
+	quick->exact = leaf_taken(role) | quick->reserved;
+	quick->plain = quick->exact | PTE_W | PTE_D;
+	quick->differed = 0;
+}
+
+/* Does it lie in the slot found last, and that takes no rights away? */
+RHZ_INLINE bool quick_slotted(const struct quick *quick, uint64_t gpte)
+{
+	const struct slot *slot = quick->slot;
+
+	return (gpte & SPTE_FRAME) - slot->start < slot->bytes && !slot->dirty && !slot->read_only;
+}
+
+RHZ_INLINE bool quick_same(const struct quick *quick, uint64_t gpte, uint64_t spte)
+{
+	if (((gpte + quick->to_hpa) ^ (spte | PTE_A)) & quick->exact)
+		return false;
+	if (spte & PTE_W && (gpte & (PTE_W | PTE_D)) != (PTE_W | PTE_D))
+		return false;
+	return quick_slotted(quick, gpte);
+}
+
+/*
+ * The guest changed what was a leaf to another one: sync_entry in short, for what is usual. False:
+ * it is not, and nothing was done.
+ */
+RHZ_INLINE bool quick_change(const struct quick *quick, uint64_t gpte, unsigned index)
+{
+	struct rhz_vm *vm = quick->vm;
+	struct page *page = quick->page;
+	union role role = page->role;
+	uint64_t now = page->table[index], spte;
+	uint32_t *head;
+
+	if (gpte & quick->reserved || !role.wp || !spte_present(now) || !quick_slotted(quick, gpte))
+		return false;
+	head = frame_head(vm, slot_frame(quick->slot, (gpte & SPTE_FRAME) >> RHZ_PAGE_SHIFT));
+	spte = leaf_take(vm, role, (gpte + quick->to_hpa) & quick->plain, !(*head & LINK_TRACKED));
+	if (!((now ^ spte) & SPTE_FRAME)) {
+		if (leaf_is_within(now, spte))
+			return false;
+		entry_change_leaf(vm, page, index, spte);
+		return true;
+	}
+	if (!link_empty(*head))
+		return false;
+	entry_replace_leaf(vm, page, index, spte, head);
+	return true;
+}
+
+RHZ_INLINE uint64_t gpte_load(const uint64_t *guest)
+{
+	return __atomic_load_n(guest, __ATOMIC_RELAXED);
 }
 
 /*
@@ -140,91 +197,126 @@ static void quick_init(struct rhz_vm *vm, const struct page *page, struct quick 
  */
 #define GPTE_WANTED (PTE_P | PTE_A)
 
-RHZ_INLINE bool plainly_same(const struct quick *quick, uint64_t gpte, uint64_t spte)
+/* One entry that is not plainly the same. */
+static __attribute__((noinline)) void entry_rescan(struct quick *quick, unsigned index)
 {
-	return !(((gpte + quick->to_hpa) ^ (spte | GPTE_WANTED)) & (quick->exact | PTE_W | PTE_D));
-}
+	uint64_t gpte = gpte_load(quick->guest + index);
 
-static bool quick_same(const struct quick *quick, uint64_t gpte, uint64_t spte)
-{
-	if (((gpte + quick->to_hpa) ^ (spte | GPTE_WANTED)) & quick->exact ||
-	    (gpte & SPTE_FRAME) - quick->first >= quick->bytes)
-		return false;
-	return !(spte & PTE_W) || (gpte & (PTE_W | PTE_D)) == (PTE_W | PTE_D);
-}
-
-static __attribute__((noinline)) unsigned entry_rescan(struct rhz_vm *vm, struct page *page,
-                                                       const struct quick *quick, uint64_t gpte,
-                                                       unsigned index)
-{
-	return !quick_same(quick, gpte, page->table[index]) && sync_entry(vm, page, index);
-}
-
-#define GPTE(guest, i) __atomic_load_n(&(guest)[i], __ATOMIC_RELAXED)
-
-/* Re-reads 64 entries from 'first' on, all of which are used, four at a time. */
-RHZ_INLINE unsigned run_rescan(struct rhz_vm *vm, struct page *page, const struct quick *quick,
-                               const uint64_t *guest, unsigned first)
-{
-	uint64_t to_hpa = quick->to_hpa, plain = quick->exact | PTE_W | PTE_D;
-	const uint64_t *table = page->table;
-	unsigned differed = 0;
-
-	for (unsigned i = first; i < first + 64; i += 4) {
-		uint64_t x0 = (GPTE(guest, i) + to_hpa) ^ (table[i] | GPTE_WANTED);
-		uint64_t x1 = (GPTE(guest, i + 1) + to_hpa) ^ (table[i + 1] | GPTE_WANTED);
-		uint64_t x2 = (GPTE(guest, i + 2) + to_hpa) ^ (table[i + 2] | GPTE_WANTED);
-		uint64_t x3 = (GPTE(guest, i + 3) + to_hpa) ^ (table[i + 3] | GPTE_WANTED);
-
-		if (__builtin_expect(!((x0 | x1 | x2 | x3) & plain), 1))
-			continue;
-		for (unsigned k = i; k < i + 4; k++) {
-			uint64_t gpte = GPTE(guest, k);
-
-			if (!plainly_same(quick, gpte, table[k]))
-				differed += entry_rescan(vm, page, quick, gpte, k);
-		}
+	if (~gpte & GPTE_WANTED) {
+		entry_clear(quick->vm, quick->page, index);
+		quick->differed++;
+		return;
 	}
-	return differed;
+	if (quick_same(quick, gpte, quick->page->table[index]))
+		return;
+	quick->differed += quick_change(quick, gpte, index) ||
+	                   sync_entry(quick->vm, quick->page, index);
 }
 
-static unsigned table_rescan_slowly(struct rhz_vm *vm, struct page *page)
+/* Where the guest's entry, moved, and ours differ. */
+RHZ_INLINE uint64_t difference(uint64_t to_hpa, const uint64_t *guest, const uint64_t *table)
 {
-	unsigned differed = 0;
+	return (gpte_load(guest) + to_hpa) ^ *table;
+}
+
+/* Four entries, all of which are used. odd: ours may lack P or A. */
+RHZ_INLINE void four_rescan(struct quick *quick, const uint64_t *guest, const uint64_t *table,
+                            uint64_t to_hpa, uint64_t plain, bool odd)
+{
+	unsigned index = (uintptr_t)guest % RHZ_PAGE_SIZE / 8;
+	uint64_t x0 = difference(to_hpa, guest, table) & plain;
+	uint64_t x1 = difference(to_hpa, guest + 1, table + 1) & plain;
+	uint64_t x2 = difference(to_hpa, guest + 2, table + 2) & plain;
+	uint64_t x3 = difference(to_hpa, guest + 3, table + 3) & plain;
+	uint64_t all = odd ? table[0] & table[1] & table[2] & table[3] : GPTE_WANTED;
+
+	if (__builtin_expect(!(x0 | x1 | x2 | x3) && !(~all & GPTE_WANTED), 1))
+		return;
+	if (x0 || odd)
+		entry_rescan(quick, index);
+	if (x1 || odd)
+		entry_rescan(quick, index + 1);
+	if (x2 || odd)
+		entry_rescan(quick, index + 2);
+	if (x3 || odd)
+		entry_rescan(quick, index + 3);
+}
+
+/* 64 entries from 'first' on, all of which are used. */
+RHZ_INLINE void full_rescan(struct quick *quick, unsigned first, bool odd)
+{
+	const uint64_t *guest = quick->guest + first, *table = quick->page->table + first;
+	uint64_t to_hpa = quick->to_hpa, plain = quick->plain;
+	const uint64_t *end = guest + 64;
+
+	for (; guest != end; guest += 16, table += 16) {
+		RHZ_UNROLL
+		for (unsigned i = 0; i < 16; i += 4)
+			four_rescan(quick, guest + i, table + i, to_hpa, plain, odd);
+	}
+}
+
+static __attribute__((noinline)) void full_rescan_even(struct quick *quick, unsigned first)
+{
+	full_rescan(quick, first, false);
+}
+
+static __attribute__((noinline)) void full_rescan_odd(struct quick *quick, unsigned first)
+{
+	full_rescan(quick, first, true);
+}
+
+/* The same, of which some are. */
+static __attribute__((noinline)) void some_rescan(struct quick *quick, unsigned first,
+                                                  uint64_t used)
+{
+	const uint64_t *guest = quick->guest + first, *table = quick->page->table + first;
+	uint64_t to_hpa = quick->to_hpa, plain = quick->plain;
+
+	for (; used; used &= used - 1) {
+		size_t i = (size_t)__builtin_ctzll(used);
+
+		if (difference(to_hpa, guest + i, table + i) & plain || ~table[i] & GPTE_WANTED)
+			entry_rescan(quick, first + (unsigned)i);
+	}
+}
+
+/* Another format, a read-only table, or several slots: without what is quick about these. */
+static __attribute__((noinline)) void table_rescan_slowly(struct quick *quick, bool quickly)
+{
+	struct page *page = quick->page;
 
 	for (unsigned i = page_next_used(page, 0); i < TABLE_ENTRIES;
-	     i = page_next_used(page, i + 1))
-		differed += sync_entry(vm, page, i);
-	return differed;
+	     i = page_next_used(page, i + 1)) {
+		if (quickly)
+			entry_rescan(quick, i);
+		else
+			quick->differed += sync_entry(quick->vm, page, i);
+	}
 }
 
 /* Re-reads the entries of a leaf table that ours have; returns how many differed. */
 static unsigned table_rescan(struct rhz_vm *vm, struct page *page)
 {
-	unsigned differed = 0;
-	const uint64_t *guest;
 	struct quick quick;
 
-	if (page->role.guest == ROLE_32 || page->role.rom)
-		return table_rescan_slowly(vm, page);
-	guest = frame_at(vm, page->frame);
 	quick_init(vm, page, &quick);
-	for (unsigned word = 0; word < TABLE_ENTRIES / 64; word++) {
-		uint64_t bits = page->used[word];
-
-		if (quick.uniform && bits == ~0ull) {
-			differed += run_rescan(vm, page, &quick, guest, word * 64);
-			continue;
-		}
-		for (; bits; bits &= bits - 1) {
-			unsigned i = word * 64 + (unsigned)__builtin_ctzll(bits);
-			uint64_t gpte = GPTE(guest, i);
-
-			if (!quick.uniform || !plainly_same(&quick, gpte, page->table[i]))
-				differed += entry_rescan(vm, page, &quick, gpte, i);
-		}
+	if (page->role.guest == ROLE_32 || page->role.rom || !quick.uniform) {
+		table_rescan_slowly(&quick, page->role.guest != ROLE_32 && !page->role.rom);
+		return quick.differed;
 	}
-	return differed;
+	RHZ_UNROLL
+	for (unsigned first = 0; first < TABLE_ENTRIES; first += 64) {
+		uint64_t used = page->used[first / 64];
+
+		if (used == ~0ull && page->flags & PAGE_ODD)
+			full_rescan_odd(&quick, first);
+		else if (used == ~0ull)
+			full_rescan_even(&quick, first);
+		else if (used)
+			some_rescan(&quick, first, used);
+	}
+	return quick.differed;
 }
 
 /* ---- lists ---- */
@@ -232,26 +324,25 @@ static unsigned table_rescan(struct rhz_vm *vm, struct page *page)
 /*
  * The order matters: write-protect, flush with other vCPUs out of the guest, and only then read.
  * The other way round a store between the reading and the protecting is lost for ever. Frames are
- * marked tracked with the protecting, or the reading could map one writable again.
+ * marked tracked with the protecting, or the reading could map one writable again. (frame_protect)
  */
-static void frame_protect(struct rhz_vm *vm, uint32_t frame)
-{
-	frame_set_tracked(vm, frame, true);
-	frame_write_protect(vm, frame);
-}
 
+/* Re-reads the pages of this frame that are on a list. */
 static void frame_rescan(struct rhz_vcpu *vcpu, uint32_t frame)
 {
 	struct rhz_vm *vm = vcpu->vm;
+	uint32_t number = vm->bucket[frame_hash(vm, frame)], next;
 
-	for (struct page *page = page_of_frame(vm, frame, NULL); page;
-	     page = page_of_frame(vm, frame, page)) {
+	for (; number; number = next) {
+		struct page *page = page_at(vm, number);
 		unsigned differed;
 
-		if (page->list == LIST_NONE)
+		next = page->hash_next; /* re-reading a leaf table makes and zaps no page */
+		if (page->frame != frame || page->list == LIST_NONE)
 			continue;
-		list_leave(vm, page);
 		differed = table_rescan(vm, page);
+		/* only now: a load that finds the list empty runs without the lock */
+		list_leave(vm, page);
 		vcpu->stats.tables_synced++;
 		vcpu->stats.entries_synced += differed;
 		trace(vm, RHZ_EVENT_SYNC_PAGE, 1, frame, differed);
@@ -276,7 +367,7 @@ void sync_below(struct rhz_vcpu *vcpu, struct page *page)
 	struct rhz_vm *vm = vcpu->vm;
 	uint32_t owner = list_owner(vm, page);
 
-	/* without an owner, what is out of sync below is on the shared list; page 0 has no own one */
+	/* without an owner, what is out of sync below is on the shared list; page 0 has none */
 	sync_lists(vcpu, page_at(vm, owner == LIST_SHARED ? PAGE_NIL : owner));
 }
 

@@ -34,7 +34,7 @@ enum write_fate {
 };
 enum write_fate write_to_tracked(struct rhz_vcpu *vcpu, uint32_t frame);
 
-/* Guest memory in this frame was written: bytes from .. to - 1 of it. Re-reads what shadows them. */
+/* Guest memory in this frame was written: its bytes from .. to - 1. Re-reads what shadows them. */
 void frame_written(struct rhz_vm *vm, uint32_t frame, unsigned from, unsigned to);
 
 #endif

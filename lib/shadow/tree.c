@@ -99,9 +99,7 @@ struct page *tree_root(struct rhz_vcpu *vcpu, struct child top, const uint64_t p
 		page_touch(vm, page);
 		return page;
 	}
-	if (!pages_reserve(vm, 1))
-		return NULL;
-	if (role_is_pae_root(role) && !spare_below_4g(vm))
+	if (!pages_reserve_root(vm, role))
 		return NULL;
 	*built = true;
 	if (!role_is_pae_root(role))

@@ -6,7 +6,7 @@
 #include "root/roots.h"
 #include "shadow/gpte.h"
 
-/* The page of this frame and role: found, and in sync with all below, or made of what is reserved. */
+/* The page of this frame and role: found, in sync with all below, or made of what is reserved. */
 struct page *tree_get(struct rhz_vcpu *vcpu, struct child child);
 
 /* The page below entry 'index' if it is what 'child' demands; else the entry is cleared, null. */

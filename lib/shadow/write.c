@@ -16,7 +16,9 @@ static bool page_is_idle(struct rhz_vm *vm, struct page *page)
 		return false;
 	if (!page->refs)
 		return true;
-	if (++page->writes < FLOOD_WRITES || root_is_current(vm, page))
+	/* a load elsewhere that sets it back meanwhile may be forgotten: it is a guess */
+	if (__atomic_add_fetch(&page->writes, 1, __ATOMIC_RELAXED) < FLOOD_WRITES ||
+	    root_is_current(vm, page))
 		return false;
 	vm->stats.mmu_flooded++;
 	return true;
@@ -30,8 +32,8 @@ enum write_fate write_to_tracked(struct rhz_vcpu *vcpu, uint32_t frame)
 
 	for (page = page_of_frame(vm, frame, NULL); page; page = next) {
 		next = page_of_frame(vm, frame, page);
-		/* a page zapped here takes at most leaf tables of other frames with it, or orphans of
-		 * this one that are out of sync: look from the start again */
+		/* a page zapped here takes at most leaf tables of other frames with it, or orphans
+		 * of this one that are out of sync: look from the start again */
 		if (page_is_idle(vm, page)) {
 			page_zap(vm, page);
 			next = page_of_frame(vm, frame, NULL);
@@ -53,7 +55,8 @@ enum write_fate write_to_tracked(struct rhz_vcpu *vcpu, uint32_t frame)
 }
 
 /* The entries of a page behind which guest bytes from .. to - 1 of its table stand. */
-static void written_entries(const struct page *page, unsigned from, unsigned to, int *first, int *last)
+static void written_entries(const struct page *page, unsigned from, unsigned to, int *first,
+                            int *last)
 {
 	union role role = page->role;
 

@@ -193,6 +193,7 @@ bool model_load(struct model_vm *vm, unsigned vcpu, const struct model_regs *wan
 	struct model_vcpu *v = vcpu_of(vm, vcpu);
 	struct model_regs now = v->regs[v->context], next = *wanted;
 	uint64_t flipped = now.cr4 ^ next.cr4;
+	bool keep = next.cr4 & CR4_PCIDE && next.cr3 & NO_FLUSH;
 	unsigned asid;
 
 	memcpy(next.pdpte, now.pdpte, sizeof(next.pdpte));
@@ -208,7 +209,7 @@ bool model_load(struct model_vm *vm, unsigned vcpu, const struct model_regs *wan
 	if ((now.cr0 ^ next.cr0) & PG || flipped & (CR4_PGE | CR4_PAE | CR4_PSE) ||
 	    flipped & now.cr4 & CR4_PCIDE)
 		flush_all(v, asid, start);
-	else if (flipped & next.cr4 & CR4_SMEP || now.cr3 != next.cr3)
+	else if (flipped & next.cr4 & CR4_SMEP || (now.cr3 != next.cr3 && !keep))
 		flush_pcid(v, asid, pcid_of(&next), start);
 	return true;
 }

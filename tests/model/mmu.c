@@ -12,11 +12,7 @@ static uint64_t bit(unsigned n)
 /* Bits high to low, both included; none if high < low. */
 static uint64_t bits(unsigned high, unsigned low)
 {
-	uint64_t mask = 0;
-
-	for (unsigned n = low; n <= high && n < 64; n++)
-		mask |= bit(n);
-	return mask;
+	return high < low ? 0 : (~0ull >> (63 - high)) & (~0ull << low);
 }
 
 /* The paging mode [SDM3 4.1.1]. */

@@ -213,6 +213,7 @@ void check_stats(struct vm *vm)
 		fail(vm->world, "more tables out of sync than shadow pages");
 	for (unsigned i = 0; i < vm->world->config.vcpus; i++) {
 		const struct rhz_vcpu_stats *v;
+		uint64_t at = 0;
 
 		if (!vm->vcpu[i].alive)
 			continue;
@@ -222,6 +223,17 @@ void check_stats(struct vm *vm)
 			     (unsigned long long)v->root_missed,
 			     (unsigned long long)v->root_refound,
 			     (unsigned long long)v->root_built);
+		for (unsigned n = 0; n < RHZ_MAX_CACHED_ROOTS; n++)
+			at += v->root_reused_at[n];
+		if (at != v->root_cached_reused)
+			fail(vm->world, "roots reused %llu, by position %llu",
+			     (unsigned long long)v->root_cached_reused, (unsigned long long)at);
+		if (v->root_switches != at + v->root_current_reused + v->root_missed)
+			fail(vm->world, "root switches %llu: current %llu, cached %llu, "
+			     "missed %llu",
+			     (unsigned long long)v->root_switches,
+			     (unsigned long long)v->root_current_reused,
+			     (unsigned long long)at, (unsigned long long)v->root_missed);
 		if (v->syncs_done > v->syncs_asked)
 			fail(vm->world, "more syncs done than asked");
 	}

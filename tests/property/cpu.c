@@ -60,6 +60,13 @@ void tlb_insert(struct vcpu *v, const struct translation *to)
 	e->vcpu_epoch = v->vm->model->vcpu[v->index].epoch;
 }
 
+/* What it holds is checked when the vCPU enters with it. */
+void tlb_insert_unchecked(struct vcpu *v, const struct translation *to)
+{
+	tlb_insert(v, to);
+	tlb_find(v->cpu, v->entry.tag, to->gva)->vcpu = NULL;
+}
+
 static bool is_ept(const struct vm *vm)
 {
 	return vm->lib_config.kind == RHZ_EPT_4LEVEL || vm->lib_config.kind == RHZ_EPT_5LEVEL;
@@ -211,6 +218,16 @@ static uint64_t *table_at(struct vcpu *v, uint64_t table)
 	return pool_at(w, table & ~0xfffull);
 }
 
+/* Some processors load the PDPTEs at the entry, others read them when they walk [SDM3 4.4.1]. */
+static uint64_t *entry_at(struct vcpu *v, unsigned level, uint64_t table, uint64_t gva)
+{
+	uint64_t *page = table_at(v, table);
+
+	if (v->entry.levels == 3 && level == 3 && v->vm->world->pdpte_registers && v->running)
+		return &v->pdpte[index_of(v, level, gva)];
+	return page + (table >> 3 & 511) + index_of(v, level, gva);
+}
+
 /* The deepest level known for the address under this tag; the root if none. */
 static unsigned start_of_walk(struct vcpu *v, uint64_t gva, uint64_t *table, struct translation *to)
 {
@@ -281,7 +298,7 @@ bool cpu_walk(struct vcpu *v, uint64_t gva, unsigned access, bool set_ad, struct
 	level = set_ad ? start_of_walk(v, gva, &table, to) : v->entry.levels;
 	table = set_ad ? table : v->entry.root.v;
 	for (unsigned top = level;; level--) {
-		entry = table_at(v, table) + (table >> 3 & 511) + index_of(v, level, gva);
+		entry = entry_at(v, level, table, gva);
 		kind = is_ept(v->vm) ? read_ept(v, level, *entry, to)
 		                     : read_entry(v, level, *entry, to);
 		path[level] = entry;

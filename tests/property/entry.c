@@ -2,6 +2,8 @@
 /* Entries and exits of a vCPU: what the library answers is done to the simulated processor. */
 #include "world.h"
 
+#include <string.h>
+
 void vcpu_leave(struct vcpu *v)
 {
 	v->running = false;
@@ -74,6 +76,8 @@ void vcpu_enter(struct vcpu *v)
 	v->entered = true;
 	w->totals.entries++;
 	check_entry(v);
+	if (v->entry.levels == 3)
+		memcpy(v->pdpte, pool_at(w, v->entry.root.v), sizeof(v->pdpte));
 	if (v->entry.flush != RHZ_FLUSH_NONE)
 		cpu_flush(v->cpu, v->entry.flush == RHZ_FLUSH_ALL, v->entry.tag);
 	tell(w, "  vcpu %u enters: root %#llx, %u levels, tag %u, flush %d", v->index,
@@ -100,6 +104,9 @@ void check_freed(struct world *w, struct vm *vm, uint64_t hpa)
 			continue;
 		if ((v->entry.root.v & ~0xfffull) == hpa)
 			fail(w, "the root of running vcpu %u is freed", i);
+		for (unsigned n = 0; n < 4 && v->entry.levels == 3 && w->pdpte_registers; n++)
+			if (v->pdpte[n] & 1 && (v->pdpte[n] & ~0xfffull) == hpa)
+				fail(w, "a table in a PDPTE of running vcpu %u is freed", i);
 		for (unsigned n = 0; n < TABLE_CACHE; n++) {
 			struct table_entry *e = &v->cpu->table[n];
 

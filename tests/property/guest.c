@@ -269,7 +269,12 @@ static enum resolved take_fault(struct vcpu *v, struct part *part, unsigned acce
 
 	w->totals.faults++;
 	model_walk(v->vm->model, v->index, part->gva, access, &before);
+	v->vm->faulting.vcpu = is_direct(v->vm) ? NULL : v;
+	v->vm->faulting.gva = part->gva;
+	v->vm->faulting.access = access;
+	v->vm->faulting.before = &before;
 	result = ask(v, part->gva, access, error, &f);
+	v->vm->faulting.vcpu = NULL;
 	if (!is_direct(v->vm))
 		absorb(v, part->gva, access, &before);
 	tell(w, "  vcpu %u fault gva %#llx access %#x error %#x: result %d", v->index,
@@ -329,7 +334,7 @@ static enum resolved resolve(struct vcpu *v, struct part *part, unsigned access)
 		part->hpa = part->to.hpa + (part->gva - part->to.gva);
 		return READY;
 	}
-fault: /* [SDM3 4.10.4.1]: a page fault drops what is cached for its address; an intercept need not */
+fault: /* drops what is cached for its address; an intercept need not [SDM3 4.10.4.1] */
 	if (!w->keep_on_fault)
 		cpu_flush_address(v->cpu, v->entry.tag, part->gva);
 	vcpu_leave(v);
@@ -381,9 +386,9 @@ static void write_part(struct vcpu *v, struct part *part, const void *data)
 		log_store(v, &part->to, part->gva, part->hpa);
 	if (!guest_store(vm, part->hpa, part->bytes, data))
 		return; /* memory that stays zero */
-	tell(vm->world, "  vcpu %u stores %u bytes at gva %#llx, gpa %#llx, hpa %#llx%s", v->index,
-	     part->bytes, (unsigned long long)part->gva, (unsigned long long)part->gpa,
-	     (unsigned long long)part->hpa, part->emulate ? ", emulated" : "");
+	tell(vm->world, "  vcpu %u stores %u bytes at gva %#llx, hpa %#llx%s", v->index,
+	     part->bytes, (unsigned long long)part->gva, (unsigned long long)part->hpa,
+	     part->emulate ? ", emulated" : "");
 	if (part->emulate)
 		model_log(vm->model, space, part->gpa);
 	vm->stores++;

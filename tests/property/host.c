@@ -94,17 +94,6 @@ static void unlock(void *ctx)
 	vm->locked = false;
 }
 
-/* The call that kicks may have set A and D here before: the model learns it before it is gone. */
-static void absorb_word(struct vm *vm, uint64_t hpa)
-{
-	const uint64_t bits = 0x6000000060;
-	uint64_t now, was = model_peek(vm->model, hpa & ~7ull, 8);
-
-	memcpy(&now, ram_at(vm, hpa & ~7ull), 8);
-	if (now != was && !((now ^ was) & ~bits))
-		model_store(vm->model, hpa & ~7ull, 8, &now);
-}
-
 /* The last that a vCPU does before it leaves: a store through what its TLB still has. */
 static void last_store(struct vcpu *v, const struct tlb_entry *e)
 {
@@ -130,10 +119,24 @@ static void last_store(struct vcpu *v, const struct tlb_entry *e)
 	     (unsigned long long)value, (unsigned long long)hpa,
 	     (unsigned long long)(e->to.gva + (hpa - e->to.hpa)));
 	log_store(v, &e->to, e->to.gva + (page - e->to.hpa), page);
-	absorb_word(v->vm, hpa);
 	guest_store(v->vm, hpa, group_of(frame) >= GROUP_PD32 ? 4 : 8, &value);
 	v->vm->stores++;
 	w->totals.stale_stores++;
+}
+
+/* It may also load translations, from tables that the call has half changed. */
+static void last_loads(struct vcpu *v)
+{
+	struct random *r = &v->vm->world->random;
+
+	for (unsigned n = below(r, 4); n; n--) {
+		uint64_t gva = pick_gva(v->vm, model_vcpu_regs(v->vm->model, v->index));
+		struct translation to;
+		uint32_t error;
+
+		if (cpu_walk(v, gva, chance(r, 50) ? MODEL_USER : MODEL_AC, true, &to, &error))
+			tlb_insert_unchecked(v, &to);
+	}
 }
 
 static void kick(void *ctx, uint64_t vcpus)
@@ -145,6 +148,10 @@ static void kick(void *ctx, uint64_t vcpus)
 		fail(w, "kick called without the lock");
 	if (!w->calling)
 		fail(w, "kick called from nowhere");
+	/* the call may have set A and D already: the model learns it before they are overwritten */
+	if (vm->faulting.vcpu)
+		absorb(vm->faulting.vcpu, vm->faulting.gva, vm->faulting.access,
+		       vm->faulting.before);
 	for (unsigned i = 0; i < w->config.vcpus; i++) {
 		struct vcpu *v = &vm->vcpu[i];
 
@@ -153,6 +160,8 @@ static void kick(void *ctx, uint64_t vcpus)
 		for (unsigned n = 0; n < TLB_ENTRIES && !w->quiet && !w->config.plain; n++)
 			if (chance(&w->random, 50))
 				last_store(v, &v->cpu->tlb[n]);
+		if (!w->config.plain)
+			last_loads(v);
 		vcpu_leave(v);
 	}
 }

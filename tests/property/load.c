@@ -297,8 +297,8 @@ void act_regs(struct vcpu *v)
 		else
 			next.cr4 &= ~RHZ_CR4_PAE;
 	}
-	if (chance(r, 8) && !(next.cr4 & RHZ_CR4_PCIDE))
-		next.cr3 = pick_root(v->vm, paging);
+	if (chance(r, 8))
+		next.cr3 = pick_cr3(v, &next);
 	load_regs(v, &next);
 }
 
@@ -327,9 +327,13 @@ static uint64_t pick_known_gva(struct vcpu *v)
 	struct vm *vm = v->vm;
 	struct random *r = &vm->world->random;
 	unsigned frame = below(r, vm->model->frames);
+	const struct tlb_entry *e = &v->last_cpu->tlb[below(r, TLB_ENTRIES)];
 	struct model_mode mode;
 
 	model_mode_of(&mode, &vm->model->cpuid, regs_of(v));
+	if (chance(r, 60) && e->valid && e->tag == v->entry.tag &&
+	    model_canonical(&mode, e->to.gva))
+		return e->to.gva;
 	if (chance(r, 50) && vm->alias[frame] && model_canonical(&mode, vm->alias[frame]) &&
 	    (mode.levels >= 4 || !(vm->alias[frame] >> 32)))
 		return vm->alias[frame];
@@ -395,6 +399,23 @@ void act_flush(struct vcpu *v)
 	v->flushed = v->vm->world->clock;
 }
 
+/* What L1 puts into its guest's registers: now and then what no processor takes. */
+static struct model_regs regs_for_nested(struct vcpu *v)
+{
+	struct random *r = &v->vm->world->random;
+	struct model_regs next = regs_for(v, pick_paging(v->vm));
+
+	if (next.efer & RHZ_EFER_LMA && v->vm->model->cpuid.pcid && chance(r, 40)) {
+		next.cr4 |= RHZ_CR4_PCIDE;
+		next.cr3 |= pick_pcid(r);
+	}
+	if (chance(r, 3))
+		next.cr4 ^= chance(r, 50) ? RHZ_CR4_PCIDE : RHZ_CR4_PAE;
+	if (chance(r, 2))
+		next.cr0 ^= chance(r, 50) ? RHZ_CR0_PE : RHZ_CR0_NW;
+	return next;
+}
+
 /* A nested entry or exit. */
 void act_context(struct vcpu *v)
 {
@@ -411,7 +432,7 @@ void act_context(struct vcpu *v)
 	if (is_direct(vm))
 		return;
 	if (given)
-		next = regs_for(v, pick_paging(vm));
+		next = regs_for_nested(v);
 	regs = to_lib(&next);
 	pae = paging_of(v, &next) == MODEL_PAE;
 	begin(v, pae);

@@ -15,22 +15,25 @@ enum { MAX_STEPS = 4000 };
 static const char *const mode_names[MODES] = { "none", "32", "pae", "4", "5", "mixed", "npt",
                                                "ept" };
 static const char *const option_names[] = { "prefetch", "unsync", "root-reuse", "tags",
-                                            "large-pages", "mmio-cache", "exec-large", "lists" };
-enum { OPTIONS = 8 };
+                                            "large-pages", "mmio-cache", "exec-large", "lists",
+                                            "quick-fill" };
+enum { OPTIONS = 9 };
 
 struct run {
 	uint64_t seed, steps, world;
 	int mode; /* -1: all */
 	bool soak, one, no_shrink, tell, list;
-	int vcpus;
+	int vms, cpus, vcpus; /* 0: as the seed wants */
+	const char *sequence;
 	struct config config;
 };
 
 static void help(void)
 {
 	puts("usage: property [--seed S] [--steps N] [--mode M] [--audit K] [--check K]\n"
-	     "                [--vcpus N] [--no-OPTION | --with-OPTION]... [--plain] [--soak]\n"
-	     "                [--world W] [--no-shrink] [--tell]\n"
+	     "                [--vms N] [--cpus N] [--vcpus N] [--plain] [--soak]\n"
+	     "                [--no-OPTION | --with-OPTION]... [--world W [--sequence S]]\n"
+	     "                [--no-shrink] [--tell]\n"
 	     "\n"
 	     "Drives the library and the model side by side with N random steps (default\n"
 	     "200000) and prints the seed.\n"
@@ -39,10 +42,12 @@ static void help(void)
 	     "  --check K     all shadow tables against the model every K steps (default 16)\n"
 	     "  --no-OPTION   turns a trick off in every world, --with-OPTION on: prefetch,\n"
 	     "                unsync, root-reuse, tags, large-pages, mmio-cache, exec-large,\n"
-	     "                lists\n"
+	     "                lists, quick-fill\n"
 	     "  --plain       no failing allocations, no stores by vCPUs that are kicked\n"
 	     "  --soak        goes on with fresh seeds until told to stop\n"
 	     "  --world W     only the world with this seed, as a failure names it\n"
+	     "  --sequence S  these actions instead of the world's own, as a failure prints them\n"
+	     "  --vms N, --cpus N, --vcpus N  so many in every world\n"
 	     "  --no-shrink   reports a failure as it is\n"
 	     "  --tell        prints every step of every world");
 }
@@ -100,6 +105,12 @@ static bool parse_value(const char *word, const char *value, struct run *run)
 		run->config.check = (unsigned)number;
 	else if (!strcmp(word, "--vcpus") && number >= 1 && number <= VCPUS)
 		run->vcpus = (int)number;
+	else if (!strcmp(word, "--vms") && number >= 1 && number <= VMS)
+		run->vms = (int)number;
+	else if (!strcmp(word, "--cpus") && number >= 1 && number <= CPUS)
+		run->cpus = (int)number;
+	else if (!strcmp(word, "--sequence"))
+		run->sequence = value;
 	else if (!strcmp(word, "--world"))
 		run->world = number, run->one = true;
 	else if (!strcmp(word, "--mode") && !strcmp(value, "all"))
@@ -147,22 +158,69 @@ static struct config world_config(const struct run *run, unsigned mode, uint64_t
 		*steps = MAX_STEPS;
 	if (run->vcpus)
 		config.vcpus = (unsigned)run->vcpus;
+	if (run->vms)
+		config.vms = (unsigned)run->vms;
+	if (run->cpus)
+		config.cpus = (unsigned)run->cpus;
 	return config;
 }
 
-static void report(const struct run *run, const struct config *config, struct action *actions,
+/* The words that make the same world again. */
+static void print_world(const struct config *config)
+{
+	printf("property --mode %s --world %#llx --audit %u --check %u", mode_names[config->mode],
+	       (unsigned long long)config->seed, config->audit, config->check);
+	printf(" --vms %u --cpus %u --vcpus %u%s --tell", config->vms, config->cpus, config->vcpus,
+	       config->plain ? " --plain" : "");
+	for (unsigned i = 0; i < OPTIONS; i++) {
+		if (config->options >> i & 1)
+			printf(" --no-%s", option_names[i]);
+		if (config->options_off >> i & 1)
+			printf(" --with-%s", option_names[i]);
+	}
+}
+
+static void print_sequence(const struct config *config, const struct action *actions,
+                           unsigned count)
+{
+	printf("replay it: ");
+	print_world(config);
+	printf(" --sequence ");
+	for (unsigned i = 0; i < count; i++)
+		printf("%s%u:%llx", i ? "," : "", actions[i].kind,
+		       (unsigned long long)actions[i].seed);
+	putchar('\n');
+}
+
+static unsigned parse_sequence(const char *text, struct action *actions)
+{
+	unsigned count = 0;
+	char *end;
+
+	while (*text && count < MAX_STEPS) {
+		actions[count].kind = (uint32_t)strtoul(text, &end, 10);
+		if (*end != ':')
+			break;
+		actions[count++].seed = strtoull(end + 1, &end, 16);
+		text = *end == ',' ? end + 1 : end;
+	}
+	return count;
+}
+
+static void report(const struct run *run, struct config *config, struct action *actions,
                    unsigned count, struct outcome *outcome)
 {
 	printf("FAILED: mode %s, world %#llx, step %d: %s\n", mode_names[config->mode],
 	       (unsigned long long)config->seed, outcome->step, outcome->reason);
-	printf("replay: property --mode %s --world %#llx --audit %u --check %u --tell\n",
-	       mode_names[config->mode], (unsigned long long)config->seed, config->audit,
-	       config->check);
+	printf("replay: ");
+	print_world(config);
+	putchar('\n');
 	if (run->no_shrink)
 		return;
 	count = shrink(config, actions, count, outcome);
 	printf("the shortest sequence found, %u actions, tells:\n", count);
 	run_world(config, actions, count, true, outcome);
+	print_sequence(config, actions, count);
 	printf("step %d: %s\n", outcome->step, outcome->reason);
 	fflush(stdout);
 }
@@ -211,6 +269,8 @@ static bool run_mode(const struct run *run, unsigned mode, uint64_t steps, struc
 		struct config config = world_config(run, mode, seed, &count);
 
 		pick_actions(&config, actions, count);
+		if (run->sequence)
+			count = parse_sequence(run->sequence, actions);
 		run_world(&config, actions, count, run->tell, &outcome);
 		if (outcome.step >= 0) {
 			report(run, &config, actions, count, &outcome);

@@ -118,7 +118,29 @@ static bool fails(const struct config *config, const struct action *actions, uns
 	return shared->step >= 0 && same_reason(shared->reason, wanted->reason);
 }
 
-unsigned shrink(const struct config *config, struct action *actions, unsigned count,
+/* Fewer of everything, as long as it still fails. */
+static void simplify(struct config *config, const struct action *actions, unsigned count,
+                     const struct outcome *wanted, struct outcome *shared)
+{
+	struct config simpler[5] = { *config, *config, *config, *config, *config };
+
+	simpler[0].vms = simpler[1].cpus = simpler[2].vcpus = 1;
+	simpler[3].vcpus = 2;
+	simpler[4].plain = true;
+	for (unsigned i = 0; i < 5; i++) {
+		struct config trial = *config;
+
+		trial.vms = simpler[i].vms < trial.vms ? simpler[i].vms : trial.vms;
+		trial.cpus = simpler[i].cpus < trial.cpus ? simpler[i].cpus : trial.cpus;
+		trial.vcpus = simpler[i].vcpus < trial.vcpus ? simpler[i].vcpus : trial.vcpus;
+		trial.plain |= simpler[i].plain;
+		if (memcmp(&trial, config, sizeof(trial)) &&
+		    fails(&trial, actions, count, wanted, shared))
+			*config = trial;
+	}
+}
+
+unsigned shrink(struct config *config, struct action *actions, unsigned count,
                 const struct outcome *outcome)
 {
 	struct outcome *shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE,
@@ -129,6 +151,7 @@ unsigned shrink(const struct config *config, struct action *actions, unsigned co
 
 	if ((unsigned)outcome->step + 1 < count)
 		count = (unsigned)outcome->step + 1;
+	simplify(config, actions, count, outcome, shared);
 	while (shorter) {
 		shorter = false;
 		for (unsigned chunk = count > 1 ? count / 2 : 1; chunk; chunk /= 2) {
@@ -148,6 +171,7 @@ unsigned shrink(const struct config *config, struct action *actions, unsigned co
 			}
 		}
 	}
+	simplify(config, actions, count, outcome, shared);
 	free(trial);
 	munmap(shared, sizeof(*shared));
 	return count;

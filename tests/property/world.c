@@ -102,7 +102,7 @@ static void pick_vm_config(struct vm *vm, struct model_cpuid *cpuid)
 	c->host_cpu.ept_execute_only = chance(r, 50);
 	c->host_cpu.ept_ad = chance(r, 70);
 	c->quota = chance(r, 35) ? 16 + below(r, 24) : 64 + below(r, 192);
-	for (unsigned i = 0; i < 8; i++)
+	for (unsigned i = 0; i < 9; i++)
 		if (chance(r, 12))
 			c->options |= 1u << i;
 	c->options = (c->options | w->config.options) & ~w->config.options_off;
@@ -203,6 +203,8 @@ void world_create(struct world *w, const struct config *config)
 	w->reload_on_fault = chance(r, 50);
 	w->keep_on_fault = chance(r, 30);
 	w->rom = chance(r, 25);
+	w->shifted = chance(r, 25);
+	w->pdpte_registers = chance(r, 60);
 	tell(w, "%s%s%s%s", w->table_cache ? "table cache " : "",
 	     w->reload_on_fault ? "reload on fault " : "",
 	     w->keep_on_fault ? "keep on fault " : "", w->rom ? "rom" : "");

@@ -103,6 +103,7 @@ struct vcpu {
 	struct cpu *cpu;
 	struct cpu *last_cpu; /* of the last entry */
 	struct rhz_entry entry;
+	uint64_t pdpte[4];    /* as the processor loaded them at the entry */
 	uint64_t flushed;     /* direct: last flush of everything */
 	bool keys_changed, l2_known;
 };
@@ -125,6 +126,12 @@ struct vm {
 	struct vcpu vcpu[VCPUS];
 	struct slot slot[SLOTS];
 	struct model_vm *model;
+	struct {
+		struct vcpu *vcpu; /* null: none */
+		uint64_t gva;
+		unsigned access;
+		const struct model_walk *before;
+	} faulting; /* the fault that the library works on */
 	bool locked;
 	uint64_t locks, allocs; /* calls so far */
 	unsigned pages;         /* held by the library */
@@ -161,7 +168,7 @@ struct world {
 	bool alloc_failed;
 	unsigned quiet; /* no stores by kicked vCPUs while not 0 */
 	bool calling;   /* inside a call into the library */
-	bool table_cache, reload_on_fault, keep_on_fault, rom;
+	bool table_cache, reload_on_fault, keep_on_fault, rom, shifted, pdpte_registers;
 	unsigned vms, cpus;
 	struct totals totals;
 	struct vm vm[VMS];
@@ -220,6 +227,7 @@ void cpu_flush(struct cpu *cpu, bool all, uint32_t tag);
 void cpu_flush_address(struct cpu *cpu, uint32_t tag, uint64_t gva);
 struct tlb_entry *tlb_find(struct cpu *cpu, uint32_t tag, uint64_t gva);
 void tlb_insert(struct vcpu *v, const struct translation *to);
+void tlb_insert_unchecked(struct vcpu *v, const struct translation *to);
 /* Walks the tables at the entry's root. False: *error says why. set_ad: as the processor does. */
 bool cpu_walk(struct vcpu *v, uint64_t gva, unsigned access, bool set_ad, struct translation *to,
               uint32_t *error);
@@ -297,8 +305,8 @@ struct outcome {
 };
 void run_world(const struct config *config, const struct action *actions, unsigned count,
                bool verbose, struct outcome *outcome);
-/* Makes the failing sequence shorter, in place; returns its length. */
-unsigned shrink(const struct config *config, struct action *actions, unsigned count,
+/* Makes the failing sequence shorter and its world simpler, in place; returns the length. */
+unsigned shrink(struct config *config, struct action *actions, unsigned count,
                 const struct outcome *outcome);
 
 #endif

@@ -14,7 +14,6 @@ static void test_role_is_the_new_context(void **state)
 	(void)state;
 	for (unsigned i = 0; i < 5; i++) {
 		struct world *world = world_make(&(struct setup){ .mode = modes[i] });
-		struct rhz_vcpu *vcpu = world->vcpu[0];
 		uint64_t l2 = table_new(world), l1 = table_new(world);
 		struct rhz_regs regs = regs_of(modes[i], l2);
 

@@ -52,10 +52,40 @@ static void test_last_store_is_seen(void **state)
 	}
 }
 
+/*
+ * The same where a table is shadowed for the first time: the walk has read it, then it is
+ * protected, and a store comes in between.
+ */
+static void test_store_before_first_shadow(void **state)
+{
+	(void)state;
+	for (enum rhz_paging mode = RHZ_PAGING_32; mode <= RHZ_PAGING_5LEVEL; mode++) {
+		struct world *world = world_make(&(struct setup){ .mode = mode, .vcpus = 2 });
+		uint64_t root = table_new(world), other = table_new(world);
+
+		map(world, root, 0x5000, 0x1000, PWU);
+		map(world, root, 0x6000, 0x2000, PWU);
+		map_window(world, other);
+		start(world, 0, root);
+		start(world, 1, other);
+		table_entry = entry_at(world, root, 0x5000, 1);
+		stores = 0;
+		reaches_on(world, 1, WINDOW + table_entry, WRITE, table_entry);
+		world->on_kick = store_at_kick;
+		reaches(world, 0x5000, USER, 0x4000);
+		assert_int_equal(stores, 1);
+		assert_true(enter(world, 1));
+		assert_null(tlb_find(world, 1, WINDOW + table_entry));
+		world->on_kick = NULL;
+		world_end(world);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_last_store_is_seen),
+		cmocka_unit_test(test_store_before_first_shadow),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

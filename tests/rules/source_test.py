@@ -49,7 +49,9 @@ def allowed(path, name, target):
         return name in FREESTANDING or to == "include"
     if path.parts[:2] == ("tests", "model") and not path.name.endswith("_test.c"):
         return target is None or target.parts[:2] == ("tests", "model")
-    if top in ("lab", "hv", "examples", "bench"):
+    if top == "bench":
+        return target is None or to in ("bench", "include", "lib")
+    if top in ("lab", "hv", "examples"):
         return target is None or to in (top, "include")
     return True
 

@@ -176,10 +176,24 @@ def linux():
                   str(counted))
 
 
+def windows():
+    """Addresses above all RAM: eight windows onto what is there, then the sink."""
+    if not (LINUX / "initramfs.gz").exists():
+        return
+    addresses = " ".join(f"0x{i}000000000" for i in range(1, 10))
+    script = f"for a in {addresses}; do devmem $a 32 4660; devmem $a; done"
+    status, out, err = run("--kernel", str(LINUX / "vmlinuz"), "--initrd",
+                           str(LINUX / "initramfs.gz"), "--timeout", str(LIMIT), "--append",
+                           "console=ttyS0 quiet rhizome.run=" + script.replace(" ", "%20"))
+    seen = re.findall(r"^0x[0-9A-F]{8}$", out, re.M)
+    check(status == 0 and seen == ["0x00000000"] * 8 + ["0x00001234"],
+          "eight windows and the sink", f"{status}\n{out}{err}")
+
+
 if not shutil.which("qemu-system-x86_64"):
     print("skip: no QEMU (package qemu-system-x86)\n0 passed, 0 failed, 1 skipped")
     sys.exit(0)
-for test in probe, attacks, fuzz, ends, modules, refusals, linux:
+for test in probe, attacks, fuzz, ends, modules, refusals, linux, windows:
     test()
 print(f"{passed} passed, {failed} failed" + (f", {skipped} skipped" if skipped else ""))
 sys.exit(failed != 0)

@@ -247,7 +247,6 @@ static void test_pdptes(void **state)
 static void test_contexts(void **state)
 {
 	struct world *world = begin(RHZ_PAGING_4LEVEL, RHZ_ROOTS_CURRENT_FIRST, 8);
-	struct rhz_vcpu *vcpu = world->vcpu[0];
 	struct rhz_regs regs;
 	uint64_t roots[2], reused, synced;
 

@@ -74,6 +74,35 @@ static void test_no_write_is_lost(void **state)
 	world_end(world);
 }
 
+/* The same where the processor walks the guest's tables itself. */
+static void test_no_write_is_lost_direct(void **state)
+{
+	static const enum rhz_paging_kind kinds[] = { RHZ_NPT_4LEVEL, RHZ_EPT_4LEVEL };
+
+	(void)state;
+	for (unsigned i = 0; i < 4; i++) {
+		struct world *world = world_make(&(struct setup){ .kind = kinds[i / 2], .vcpus = 2,
+			                                          .ept_ad = i & 1 });
+
+		memset(log_bits, 0, sizeof(log_bits));
+		reaches(world, 0x1000, WRITE, 0x1000);
+		log_on(world);
+		reaches(world, 0x1000, WRITE, 0x1000);
+		reaches_on(world, 1, 0x1000, READ, 0x1000);
+		reaches_on(world, 1, 0x2000, READ, 0x2000);
+		assert_true(is_dirty(0x1000) && !is_dirty(0x2000));
+		for (unsigned n = 0; n < 3; n++) {
+			assert_int_equal(harvest(world), n ? 2 : 1);
+			assert_false(world->at[0].running || world->at[1].running);
+			reaches(world, 0x1000, READ, 0x1000);
+			reaches(world, 0x1000, WRITE, 0x1000);
+			reaches_on(world, 1, 0x2000, WRITE, 0x2000);
+			assert_true(is_dirty(0x1000) && is_dirty(0x2000));
+		}
+		world_end(world);
+	}
+}
+
 /* The library's own stores (A, D) and the embedder's are writes too. */
 static void test_own_writes_are_logged(void **state)
 {
@@ -249,6 +278,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_no_write_is_lost),
+		cmocka_unit_test(test_no_write_is_lost_direct),
 		cmocka_unit_test(test_own_writes_are_logged),
 		cmocka_unit_test(test_harvest_statuses),
 		cmocka_unit_test(test_collapse),

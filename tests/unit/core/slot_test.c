@@ -166,6 +166,13 @@ static void test_delete(void **state)
 	/* and at another place: MMIO entries of the range die */
 	assert_status(slot_at(world, 0x400000, 0x200000, 0x500000, &high), RHZ_OK);
 	reaches(world, 0x5000, WRITE, 0x500000);
+	assert_status(rhz_slot_delete(world->vm, high), RHZ_OK);
+	world->at[0].running = false;
+	is_mmio(world, 0x5000, USER | WRITE, 0x400000);
+	is_mmio(world, 0x5000, USER | WRITE, 0x400000);
+	assert_status(slot_at(world, 0x400000, 0x1000, 0x600000, &high), RHZ_OK);
+	audit(world);
+	reaches(world, 0x5000, USER | WRITE, 0x600000);
 	world_end(world);
 }
 
@@ -234,6 +241,53 @@ static void test_read_only(void **state)
 	world_end(world);
 }
 
+/* Tables in a read-only slot: A and D are not set, and no access waits for them or is lost. */
+static void test_read_only_tables(void **state)
+{
+	(void)state;
+	for (enum rhz_paging mode = RHZ_PAGING_32; mode <= RHZ_PAGING_5LEVEL; mode++) {
+		struct world *world = world_make(&(struct setup){ .mode = mode, .bare = true });
+		struct rhz_slot rom = { .gpa = { TABLES }, .bytes = TABLES_LAST - TABLES,
+			                .offset = TABLES, .flags = RHZ_SLOT_READ_ONLY };
+		uint64_t root = table_new(world), before;
+		unsigned id;
+
+		world_vcpu_add(world, 0);
+		assert_status(slot_at(world, 0, TABLES, 0, &id), RHZ_OK);
+		assert_status(slot_at(world, TABLES_LAST, RAM - TABLES_LAST, TABLES_LAST, &id),
+		              RHZ_OK);
+		assert_status(rhz_slot_add(world->vm, &rom, &id), RHZ_OK);
+		map(world, root, 0x5000, 0x1000, PWU);
+		map(world, root, 0x6000, 0x2000, P | U);
+		map_at(world, root, 0x800000, 0x400000, PWU, 2);
+		map(world, root, 0x7000, root, PWU);
+		before = entry_get(world, root, 0x5000, 1);
+		start(world, 0, root);
+		for (unsigned n = 0; n < 2; n++) {
+			reaches(world, 0x5000, USER, 0x1000);
+			reaches(world, 0x5000, USER | WRITE, 0x1000);
+			faults(world, 0x6000, USER | WRITE, RHZ_PF_P | RHZ_PF_U | RHZ_PF_W);
+			reaches(world, 0x812345, USER | WRITE, 0x412345);
+			is_mmio(world, 0x7000, WRITE, root);
+			reaches(world, 0x7000, READ, root);
+			load_ok(world, 0, root);
+		}
+		assert_int_equal(entry_get(world, root, 0x5000, 1), before);
+		/* writable after all: now they are set */
+		assert_status(rhz_slot_set_flags(world->vm, id, 0, NULL), RHZ_OK);
+		audit(world);
+		world->at[0].running = false;
+		load_ok(world, 0, root);
+		reaches(world, 0x6000, USER, 0x2000);
+		reaches(world, 0x5000, USER | WRITE, 0x1000);
+		assert_status(rhz_slot_set_flags(world->vm, id, RHZ_SLOT_READ_ONLY, NULL), RHZ_OK);
+		audit(world);
+		world->at[0].running = false;
+		reaches(world, 0x5000, USER | WRITE, 0x1000);
+		world_end(world);
+	}
+}
+
 /* Two slots show one frame: a table in it is write-protected at both addresses. */
 static void test_alias(void **state)
 {
@@ -281,7 +335,15 @@ static void test_address_spaces(void **state)
 	audit(world);
 	reaches(world, 0x6000, WRITE, 0x3000);
 	reaches(world, 0x5000, WRITE, 0x1000);
+	/* registers change in there */
+	cr_change(world, 0, RHZ_CR0_WP, 0, 0);
+	reaches(world, 0x6000, WRITE, 0x3000);
+	start(world, 0, root);
+	reaches(world, 0x6000, WRITE, 0x3000);
 	assert_int_equal(rhz_vcpu_set_address_space(world->vcpu[0], 0), RHZ_LOAD_OK);
+	cr_change(world, 0, RHZ_CR0_WP, 0, 0);
+	is_mmio(world, 0x6000, WRITE, RAM);
+	cr_change(world, 0, RHZ_CR0_WP, 0, 0);
 	world->at[0].running = false;
 	is_mmio(world, 0x6000, WRITE, RAM);
 	assert_int_equal(rhz_vcpu_set_address_space(world->vcpu[0], 4), RHZ_LOAD_GP);
@@ -331,6 +393,7 @@ int main(void)
 		cmocka_unit_test(test_delete),
 		cmocka_unit_test(test_move),
 		cmocka_unit_test(test_read_only),
+		cmocka_unit_test(test_read_only_tables),
 		cmocka_unit_test(test_alias),
 		cmocka_unit_test(test_address_spaces),
 		cmocka_unit_test(test_generation_wraps),

@@ -13,7 +13,7 @@
 #include "mem/guest.h"
 #include "svm/guest.h"
 
-enum { CODE = 0x1000, MEMORY = 0x3000 };
+enum { CODE = 0x1000, TABLES = 0x3000, MEMORY = 0x9000 };
 
 struct features features;
 static uint8_t memory[MEMORY];
@@ -152,6 +152,49 @@ static void test_crossing(void **state)
 	assert_int_equal(store.rip, 0x2000 + 7);
 }
 
+static void put64(uint64_t at, uint64_t value)
+{
+	memcpy(memory + at, &value, sizeof(value));
+}
+
+/* The code at CODE, seen through tables of each kind at a page where it is not. */
+static void test_paging(void **state)
+{
+	static const char code[] = "\x89\x08";
+	struct insn_store store;
+
+	(void)state;
+	put(MODE32, CODE, code, 2);
+	memset(memory + TABLES, 0, MEMORY - TABLES);
+	features.guest = (struct rhz_cpuid){ .vendor = RHZ_VENDOR_AMD, .maxphyaddr = 40,
+	                                     .pae = true, .pse = true, .nx = true,
+	                                     .la57 = true };
+	vmcb.cr0 = 0x80000011;
+	vmcb.cr3 = TABLES;
+	vmcb.rip = 0x7000;
+	put64(TABLES, 0x4003);           /* 32-bit: entries of 4 bytes */
+	put64(0x4000 + 7 * 4, CODE | 3);
+	assert_int_equal(insn_decode_store(&g, &store), INSN_OK);
+	vmcb.cr4 = 1 << 5;               /* PAE: four PDPTEs at CR3 */
+	put64(TABLES, 0x4001);
+	put64(0x4000, 0x5003);
+	put64(0x5000 + 7 * 8, CODE | 3);
+	assert_int_equal(insn_decode_store(&g, &store), INSN_OK);
+	vmcb.efer = 0x1d00;              /* 4-level, and a page without execute rights */
+	vmcb.cs.attributes = 0xa9b;
+	put64(TABLES, 0x4003);
+	put64(0x5000, 0x6003);
+	put64(0x6000 + 7 * 8, CODE | 3 | 1ull << 63);
+	assert_int_equal(insn_decode_store(&g, &store), INSN_OK);
+	vmcb.cr4 |= 1 << 12;             /* 5-level */
+	put64(0x6000, 0x7003);
+	put64(0x7000 + 7 * 8, CODE | 3);
+	assert_int_equal(insn_decode_store(&g, &store), INSN_OK);
+	assert_int_equal(store.rip, 0x7002);
+	put64(0x7000 + 7 * 8, CODE | 2); /* not present any more */
+	assert_int_equal(insn_decode_store(&g, &store), INSN_NO_FETCH);
+}
+
 /* A segment's base counts outside 64-bit mode only. */
 static void test_base(void **state)
 {
@@ -185,6 +228,7 @@ int main(void)
 		cmocka_unit_test(test_known),    cmocka_unit_test(test_unknown),
 		cmocka_unit_test(test_fetch),    cmocka_unit_test(test_crossing),
 		cmocka_unit_test(test_base),     cmocka_unit_test(test_next_rip),
+		cmocka_unit_test(test_paging),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -192,6 +192,31 @@ static void test_smep_smap(void **state)
 	}
 }
 
+/*
+ * [SDM3 4.6.1]: an implicit access faults by SMAP in spite of AC, and nothing tells it from others.
+ * A fault that comes again at once can be nothing else, and is reflected; a stale TLB entry is not.
+ */
+static void test_untold_implicit_access(void **state)
+{
+	uint64_t root;
+	struct world *world = begin(RHZ_PAGING_4LEVEL, 0, &root);
+	struct seen seen;
+
+	(void)state;
+	map(world, root, 0x5000, 0x1000, PWU);
+	start(world, 0, root);
+	cr_change(world, 0, 0, RHZ_CR4_SMAP, 0);
+	world->at[0].hides_implicit = true;
+	reaches(world, 0x5000, WRITE | AC, 0x1000);
+	faults(world, 0x5000, WRITE | AC | IMPLICIT, RHZ_PF_P | RHZ_PF_W);
+	seen = touch(world, 0, 0x5000, AC | IMPLICIT);
+	assert_int_equal(seen.how, FAULTED);
+	assert_true(seen.faults <= 3);
+	reaches(world, 0x5000, WRITE | AC, 0x1000);
+	faults(world, 0x5000, IMPLICIT, RHZ_PF_P);
+	world_end(world);
+}
+
 /* Keys act by hardware through the leaf: also when CR4.PKE comes after the leaf was made. */
 static void test_protection_keys(void **state)
 {
@@ -328,6 +353,7 @@ static void test_mmio(void **state)
 		map(world, root, 0x5000, HOLE, PWU);
 		map_at(world, root, 0x800000, HOLE + 0x800000, PWU, 2);
 		map(world, root, 0x6000, 0x1000, PWU);
+		map(world, root, 0x7000, HOLE + 0x1000, P);
 		start(world, 0, root);
 		is_mmio(world, 0x5010, READ, HOLE + 0x10);
 		assert_int_equal(STAT(world, pf_mmio_spte_created), 1);
@@ -337,6 +363,15 @@ static void test_mmio(void **state)
 		is_mmio(world, 0x5030, USER | WRITE, HOLE + 0x30);
 		assert_true(entry_get(world, root, 0x5000, 1) & D);
 		is_mmio(world, 0x812345, USER | WRITE, HOLE + 0x812345);
+		/* the cached entry has rights too */
+		is_mmio(world, 0x7000, READ, HOLE + 0x1000);
+		is_mmio(world, 0x7000, READ, HOLE + 0x1000);
+		faults(world, 0x7000, USER, RHZ_PF_P | RHZ_PF_U);
+		faults(world, 0x7000, WRITE, RHZ_PF_P | RHZ_PF_W);
+		cr_change(world, 0, 0, RHZ_CR4_SMAP, 0);
+		faults(world, 0x5000, READ, RHZ_PF_P);
+		is_mmio(world, 0x5000, USER, HOLE);
+		cr_change(world, 0, 0, RHZ_CR4_SMAP, 0);
 		reaches(world, 0x6000, READ, 0x1000);
 		/* present to MMIO and back, with the invalidation that the guest owes */
 		entry_poke(world, root, 0x6000, 1, HOLE | PWU);
@@ -414,6 +449,7 @@ int main(void)
 		cmocka_unit_test(test_ad_cleared),
 		cmocka_unit_test(test_reserved),
 		cmocka_unit_test(test_smep_smap),
+		cmocka_unit_test(test_untold_implicit_access),
 		cmocka_unit_test(test_protection_keys),
 		cmocka_unit_test(test_keys_without_wp),
 		cmocka_unit_test(test_pks_without_wp),

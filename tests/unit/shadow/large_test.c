@@ -189,6 +189,59 @@ static void test_guest_splits(void **state)
 	}
 }
 
+/* A page in pieces: the guest's entry is told to be written, but stays or only gains. */
+static void test_pieces_stay(void **state)
+{
+	struct world *world = world_make(&(struct setup){ .mode = RHZ_PAGING_4LEVEL,
+		                                          .options = RHZ_NO_LARGE_PAGES });
+	uint64_t root = table_new(world), at, taken;
+
+	(void)state;
+	map_at(world, root, 0x40400000, 0x400000, P | U, 2);
+	start(world, 0, root);
+	reaches(world, 0x40401000, USER, 0x401000);
+	at = entry_at(world, root, 0x40400000, 2);
+	taken = VM_STAT(world, removals);
+	guest_poke(world, at, 8, guest_get(world, at, 8));
+	assert_int_equal(VM_STAT(world, removals), taken);
+	/* CR0.WP = 0: promoted pieces are right too */
+	cr_change(world, 0, RHZ_CR0_WP, 0, 0);
+	reaches(world, 0x40401000, WRITE, 0x401000);
+	taken = VM_STAT(world, removals);
+	guest_poke(world, at, 8, guest_get(world, at, 8));
+	assert_int_equal(VM_STAT(world, removals), taken);
+	reaches(world, 0x40401000, USER, 0x401000);
+	assert_true(VM_STAT(world, removals) > taken);
+	guest_poke(world, at, 8, guest_get(world, at, 8) | W);
+	reaches(world, 0x40401000, USER | WRITE, 0x401000);
+	guest_poke(world, at, 8, guest_get(world, at, 8) & ~(uint64_t)(W | U));
+	load_ok(world, 0, root);
+	faults(world, 0x40401000, USER, RHZ_PF_P | RHZ_PF_U);
+	reaches(world, 0x40401000, WRITE, 0x401000);
+	world_end(world);
+}
+
+/* A processor without 1 GiB pages. */
+static void test_no_1g(void **state)
+{
+	static const enum rhz_paging_kind kinds[] = { RHZ_SHADOW, RHZ_NPT_4LEVEL };
+
+	(void)state;
+	for (unsigned i = 0; i < 2; i++) {
+		struct world *world = world_make(&(struct setup){ .kind = kinds[i],
+			.mode = RHZ_PAGING_4LEVEL, .ram = 1 << 30, .no_audit = true,
+			.no_1g = true });
+		uint64_t root = table_new(world);
+
+		map_at(world, root, 0, 0, PWU, 3);
+		start(world, 0, root);
+		reaches(world, 0x12345678, WRITE, 0x12345678);
+		assert_int_equal(level_of(world, 0x12345678), 2);
+		audit(world);
+		world_end(world);
+	}
+}
+
 /* INVLPG on a large guest page that is shadowed in pieces drops all of them. */
 static void test_invlpg_of_pieces(void **state)
 {
@@ -287,6 +340,8 @@ int main(void)
 		cmocka_unit_test(test_1g_whole),
 		cmocka_unit_test(test_split_by_tracking),
 		cmocka_unit_test(test_guest_splits),
+		cmocka_unit_test(test_pieces_stay),
+		cmocka_unit_test(test_no_1g),
 		cmocka_unit_test(test_invlpg_of_pieces),
 		cmocka_unit_test(test_across_slot_end),
 		cmocka_unit_test(test_memory_types),

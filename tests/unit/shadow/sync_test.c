@@ -196,6 +196,25 @@ static void test_invlpg_before_the_entry(void **state)
 	world_end(world);
 }
 
+/* A tag that owed a flush before still owes it after the flush of one address. */
+static void test_invlpg_pays_for_one_address(void **state)
+{
+	uint64_t root;
+	struct world *world = begin(RHZ_PAGING_4LEVEL, 0, &root);
+
+	(void)state;
+	rewrite(world, root, 0x3000);
+	reaches(world, 0x5000, USER, 0x1000);
+	world->at[0].running = false;
+	assert_status(rhz_ram_invalidate(world->vm, 0, 0x1000, 0x1000), RHZ_OK);
+	invlpg(world, 0, 0x6000);
+	assert_non_null(tlb_find(world, 0, 0x5000));
+	assert_true(enter(world, 0));
+	assert_null(tlb_find(world, 0, 0x5000));
+	reaches(world, 0x6000, USER, 0x3000);
+	world_end(world);
+}
+
 /* Own list and shared list: a switch pays for what concerns it. */
 static void test_lists(void **state)
 {
@@ -280,7 +299,87 @@ static void test_two_vcpus(void **state)
 	}
 }
 
+/*
+ * Every entry of a table in use, and every kind of change among them: all are seen by one sync.
+ */
+static void test_dense_table(void **state)
+{
+	static const uint64_t flips[] = { 0, P, W, U, A, D, PWT, PCD, PAT, G, NX, KEY(5), 0x1000,
+		                          0x400000, 1ull << 41, 1ull << 38, W | D, A | D, KEY(1) };
+	struct world *world = world_make(&(struct setup){ .mode = RHZ_PAGING_4LEVEL });
+	uint64_t root = table_new(world), base = 0x8000000000, was[512];
+	struct rhz_walk walk;
+
+	(void)state;
+	for (unsigned i = 0; i < 512; i++)
+		map(world, root, base + i * 0x1000, 0x400000 + i * 0x1000, PWU | A | D);
+	map_window(world, root);
+	start(world, 0, root);
+	for (unsigned round = 0; round < 2 * sizeof(flips) / sizeof(*flips); round++) {
+		for (unsigned i = 0; i < 512; i++) {
+			was[i] = entry_get(world, root, base + i * 0x1000, 1);
+			if (touch(world, 0, base + i * 0x1000, READ).how == REACHED && was[i] & W)
+				touch(world, 0, base + i * 0x1000, WRITE);
+		}
+		/* the first store takes the table out of sync, the others are free */
+		for (unsigned i = 0; i < 512; i += round < 19 ? 37 : 1)
+			entry_store(world, 0, root, base + i * 0x1000, 1,
+			            was[i] ^ flips[(i + round) % 19]);
+		load_ok(world, 0, root);
+		assert_true(enter(world, 0));
+		for (unsigned i = 0; i < 512; i++) {
+			uint64_t spte = leaf_of(world, 0, base + i * 0x1000, NULL);
+			uint64_t gpte = entry_get(world, root, base + i * 0x1000, 1);
+			uint64_t gpa = gpte & FRAME;
+
+			if (!(spte & P))
+				continue;
+			assert_int_equal(gpte & (P | A | 1ull << 41), P | A);
+			assert_int_equal(spte & FRAME, RAM_HPA + gpa);
+			assert_int_equal((spte ^ gpte) & (U | NX | PWT | PCD | PAT | KEY(15)), 0);
+			assert_true(!(spte & W) || (gpte & (W | D)) == (W | D));
+			assert_int_equal(rhz_vcpu_translate(world->vcpu[0],
+			                                    (rhz_gva){ base + i * 0x1000 },
+			                                    READ, &walk), RHZ_WALK_OK);
+		}
+		audit(world);
+	}
+	world_end(world);
+}
+
 /* INVLPG and INVPCID with paging off, and what of INVPCID faults [SDM2 INVPCID]. */
+/*
+ * Our leaves have A clear after ageing. An entry whose A the guest has cleared too must not pass for
+ * the same as ours, or the guest would never see A again.
+ */
+static void test_aged_table(void **state)
+{
+	struct world *world = world_make(&(struct setup){ .mode = RHZ_PAGING_4LEVEL });
+	uint64_t root = table_new(world), base = 0x8000000000, young;
+
+	(void)state;
+	for (unsigned i = 0; i < 512; i++)
+		map(world, root, base + i * 0x1000, 0x400000 + i * 0x1000, PWU | A | D);
+	map_window(world, root);
+	start(world, 0, root);
+	for (unsigned i = 0; i < 512; i++)
+		touch(world, 0, base + i * 0x1000, WRITE);
+	entry_store(world, 0, root, base, 1, 0x400000 | PWU | A | D);
+	assert_int_equal(VM_STAT(world, mmu_unsync), 1);
+	assert_status(rhz_ram_age(world->vm, 0, 0, world->ram_bytes, &young), RHZ_OK);
+	for (unsigned i = 5; i < 512; i += 37)
+		entry_store(world, 0, root, base + i * 0x1000, 1, (0x400000 + i * 0x1000) | PWU | D);
+	load_ok(world, 0, root);
+	assert_true(enter(world, 0));
+	for (unsigned i = 0; i < 512; i++) {
+		uint64_t spte = leaf_of(world, 0, base + i * 0x1000, NULL);
+
+		assert_int_equal(spte & P, i % 37 == 5 ? 0 : P);
+	}
+	audit(world);
+	world_end(world);
+}
+
 static void test_invpcid_checks(void **state)
 {
 	uint64_t root;
@@ -321,10 +420,13 @@ int main(void)
 		cmocka_unit_test(test_present_without_flush),
 		cmocka_unit_test(test_invlpg_keeps_the_table_listed),
 		cmocka_unit_test(test_invlpg_before_the_entry),
+		cmocka_unit_test(test_invlpg_pays_for_one_address),
 		cmocka_unit_test(test_lists),
 		cmocka_unit_test(test_shared_list),
 		cmocka_unit_test(test_no_unsync),
 		cmocka_unit_test(test_two_vcpus),
+		cmocka_unit_test(test_dense_table),
+		cmocka_unit_test(test_aged_table),
 		cmocka_unit_test(test_invpcid_checks),
 	};
 
