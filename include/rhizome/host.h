@@ -14,8 +14,9 @@
  * Entering the guest. A vCPU announces that it is about to run (a flag of the embedder's own,
  * written with a full barrier), then calls rhz_vcpu_enter, and runs if that says so. kick() is
  * called with the lock held: it makes every vCPU of the set that announced itself leave the guest,
- * and returns when each has withdrawn its announcement. A vCPU withdraws it at once when it leaves,
- * before it waits for any lock.
+ * and returns when each has withdrawn the announcement that kick saw (it may make it anew at once).
+ * A vCPU withdraws it at once when it leaves, before it waits for any lock. The set may hold the
+ * vCPU of the thread that calls, which is out of the guest.
  */
 #ifndef RHIZOME_HOST_H
 #define RHIZOME_HOST_H

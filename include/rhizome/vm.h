@@ -184,7 +184,8 @@ struct rhz_audit {
 
 /*
  * Checks every invariant over every shadow page, vCPU and tag known to the VM; writes the first
- * broken one to *audit and returns its number, 0 if all hold. Slow; changes nothing.
+ * broken one to *audit and returns its number, 0 if all hold. Slow; changes nothing. No vCPU may be
+ * entering meanwhile.
  */
 unsigned rhz_vm_audit(struct rhz_vm *vm, struct rhz_audit *audit);
 

@@ -27,7 +27,7 @@ void vm_kick(struct rhz_vm *vm)
 		return;
 	vm->stats.remote_tlb_flush++;
 	vm->kicks++;
-	/* what was raised is seen before announcements are looked at: the other half of an entry's */
+	/* what was raised is seen before announcements are looked at: the other half of entering */
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	vm->host.kick(vm->host.ctx, set);
 }

@@ -48,7 +48,7 @@ struct node {
 enum {
 	PAGE_DOOMED = 1 << 0, /* zapped while it was somebody's root: freed when released */
 	PAGE_LIVE = 1 << 1,   /* in the hash */
-	PAGE_ODD = 1 << 2,    /* a leaf table with an entry that may lack P or A: MMIO, not used yet */
+	PAGE_ODD = 1 << 2,    /* leaf table with entries that may lack P or A: MMIO, not used yet */
 };
 
 struct page {

@@ -349,8 +349,8 @@ static void test_dense_table(void **state)
 
 /* INVLPG and INVPCID with paging off, and what of INVPCID faults [SDM2 INVPCID]. */
 /*
- * Our leaves have A clear after ageing. An entry whose A the guest has cleared too must not pass for
- * the same as ours, or the guest would never see A again.
+ * Our leaves have A clear after ageing. An entry whose A the guest has cleared too must not pass
+ * for the same as ours, or the guest would never see A again.
  */
 static void test_aged_table(void **state)
 {
@@ -368,7 +368,8 @@ static void test_aged_table(void **state)
 	assert_int_equal(VM_STAT(world, mmu_unsync), 1);
 	assert_status(rhz_ram_age(world->vm, 0, 0, world->ram_bytes, &young), RHZ_OK);
 	for (unsigned i = 5; i < 512; i += 37)
-		entry_store(world, 0, root, base + i * 0x1000, 1, (0x400000 + i * 0x1000) | PWU | D);
+		entry_store(world, 0, root, base + i * 0x1000, 1,
+		            (0x400000 + i * 0x1000) | PWU | D);
 	load_ok(world, 0, root);
 	assert_true(enter(world, 0));
 	for (unsigned i = 0; i < 512; i++) {
