@@ -172,7 +172,7 @@ static bool audit_pool(struct audit *audit, uint64_t counted)
 	if (audit->leaves[1] != stats->pages_4k || audit->leaves[2] != stats->pages_2m ||
 	    audit->leaves[3] != stats->pages_1g || audit->mmio != stats->mmio_entries)
 		return audit_fails(audit, 8, "leaves do not add up", NULL, 0, audit->leaves[1]);
-	if (vm->nodes_free + stats->rmap_nodes != (uint64_t)vm->chunks * (NODES_PER_CHUNK - 1))
+	if (vm->nodes_free + stats->rmap_nodes != (uint64_t)vm->chunks * NODES_PER_CHUNK)
 		return audit_fails(audit, 8, "nodes do not add up", NULL, 0, vm->nodes_free);
 	return true;
 }

@@ -28,13 +28,13 @@ static struct layout layout_of(uint32_t quota)
 	while (1u << layout.hash_bits < quota)
 		layout.hash_bits++;
 	buckets = (size_t)1 << layout.hash_bits;
-	/* at most a node for every entry of every page; a chunk has one node less than it holds */
-	layout.chunk_count = quota + quota / (NODES_PER_CHUNK - 1) + 2;
+	/* at most a node for every entry of every page, and some in reserve */
+	layout.chunk_count = quota + 2;
 	layout.pages = align16(sizeof(struct rhz_vm));
 	layout.buckets = align16(layout.pages + ((size_t)quota + 1) * sizeof(struct page));
 	layout.hpa_buckets = layout.buckets + buckets * sizeof(uint32_t);
 	layout.chunks = align16(layout.hpa_buckets + buckets * sizeof(uint32_t));
-	layout.size = layout.chunks + layout.chunk_count * sizeof(struct node *);
+	layout.size = layout.chunks + layout.chunk_count * sizeof(struct chunk);
 	return layout;
 }
 
@@ -88,7 +88,7 @@ enum rhz_status rhz_vm_create(void *memory, size_t size, const struct rhz_vm_con
 	vm->page = (struct page *)(at + layout.pages);
 	vm->bucket = (uint32_t *)(at + layout.buckets);
 	vm->hpa_bucket = (uint32_t *)(at + layout.hpa_buckets);
-	vm->chunk = (struct node **)(at + layout.chunks);
+	vm->chunk = (struct chunk *)(at + layout.chunks);
 	vm->chunks_most = layout.chunk_count;
 	vm->hash_shift = 32 - layout.hash_bits;
 	vm->give_up_root = roots_give_up_one;

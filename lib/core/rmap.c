@@ -2,8 +2,6 @@
 /* Links and the pool of their nodes. */
 #include "core/rmap.h"
 
-#include "core/mem.h"
-
 static uint32_t node_take(struct rhz_vm *vm)
 {
 	uint32_t number = vm->node_free;
@@ -33,15 +31,13 @@ bool nodes_reserve(struct rhz_vm *vm, uint32_t nodes)
 		chunk = vm->host.page_alloc(vm->host.ctx, RHZ_PAGE_ANYWHERE, &hpa);
 		if (!chunk)
 			return false;
-		/* the first node of a chunk keeps its hpa, for page_free */
-		memcpy(&chunk[0], &hpa.v, sizeof(hpa.v));
-		vm->chunk[vm->chunks] = chunk;
-		for (uint32_t i = NODES_PER_CHUNK - 1; i > 0; i--) {
+		vm->chunk[vm->chunks] = (struct chunk){ chunk, hpa.v };
+		for (uint32_t i = 0; i < NODES_PER_CHUNK; i++) {
 			chunk[i] = (struct node){ 0, vm->node_free };
 			vm->node_free = vm->chunks * NODES_PER_CHUNK + i;
 		}
 		vm->chunks++;
-		vm->nodes_free += NODES_PER_CHUNK - 1;
+		vm->nodes_free += NODES_PER_CHUNK;
 	}
 	return true;
 }
@@ -49,11 +45,9 @@ bool nodes_reserve(struct rhz_vm *vm, uint32_t nodes)
 void nodes_give_back(struct rhz_vm *vm)
 {
 	while (vm->chunks) {
-		struct node *chunk = vm->chunk[--vm->chunks];
-		rhz_hpa hpa;
+		struct chunk *chunk = &vm->chunk[--vm->chunks];
 
-		memcpy(&hpa.v, &chunk[0], sizeof(hpa.v));
-		vm->host.page_free(vm->host.ctx, chunk, hpa);
+		vm->host.page_free(vm->host.ctx, chunk->node, (rhz_hpa){ chunk->hpa });
 	}
 	vm->nodes_free = vm->node_free = 0;
 }

@@ -16,7 +16,7 @@
 
 RHZ_INLINE struct node *node_at(const struct rhz_vm *vm, uint32_t number)
 {
-	return &vm->chunk[number / NODES_PER_CHUNK][number % NODES_PER_CHUNK];
+	return &vm->chunk[number / NODES_PER_CHUNK].node[number % NODES_PER_CHUNK];
 }
 
 /* The first entry of a link that is not empty, and what follows it (0: nothing). */

@@ -41,6 +41,12 @@ struct node {
 	uint32_t next;  /* link: the last node's next is an entry itself */
 };
 
+/* A page of nodes. */
+struct chunk {
+	struct node *node;
+	uint64_t hpa; /* for page_free */
+};
+
 /* The list an out-of-sync table is on: none, the VM's shared one, or the root's of that number. */
 #define LIST_NONE 0u
 #define LIST_SHARED UINT32_MAX
@@ -139,7 +145,7 @@ struct rhz_vm {
 	struct { void *at; uint64_t hpa; } spare[SPARES];
 	unsigned spares;
 
-	struct node **chunk;
+	struct chunk *chunk;
 	uint32_t chunks, chunks_most, node_free, nodes_free;
 
 	unsigned rams;
