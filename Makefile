@@ -57,7 +57,7 @@ $(TESTED) build-cov:
 	@ninja -C $@ --quiet
 
 SANITIZE = -Db_sanitize=address,undefined -Db_lundef=false
-FEWER = -Dproperty_steps=1000000 -Dproperty_seed=
+FEWER = -Dproperty_steps=1000000 -Daudited_steps=40000 -Dproperty_seed=
 build/build.ninja: CONFIGURE = CC=gcc meson setup build
 build-clang/build.ninja: CONFIGURE = CC=clang meson setup build-clang $(FEWER)2
 build-asan/build.ninja: CONFIGURE = CC=clang meson setup build-asan $(SANITIZE) $(FEWER)3
