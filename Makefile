@@ -62,6 +62,6 @@ build/build.ninja: CONFIGURE = CC=gcc meson setup build
 build-clang/build.ninja: CONFIGURE = CC=clang meson setup build-clang $(FEWER)2
 build-asan/build.ninja: CONFIGURE = CC=clang meson setup build-asan $(SANITIZE) $(FEWER)3
 build-cov/build.ninja: CONFIGURE = CC=gcc meson setup build-cov --buildtype=debug \
-	-Db_coverage=true $(FEWER)4
+	-Db_coverage=true -Dc_args=-fprofile-update=atomic $(FEWER)4
 %/build.ninja: | setup
 	@$(CONFIGURE) >/dev/null || { tail -n 20 $*/meson-logs/meson-log.txt; exit 1; }

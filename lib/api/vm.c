@@ -116,23 +116,40 @@ const struct rhz_vm_stats *rhz_vm_stats(const struct rhz_vm *vm)
 	return &vm->stats;
 }
 
+/* The part of a run of addresses that lies in one slot. */
+static void slot_wrote(struct rhz_vm *vm, struct slot *slot, uint64_t gpa, uint64_t end)
+{
+	uint64_t from = gpa > slot->start ? gpa : slot->start;
+
+	if (end > slot->start + slot->bytes)
+		end = slot->start + slot->bytes;
+	while (from < end) {
+		uint64_t gfn = from / RHZ_PAGE_SIZE, next = (gfn + 1) * RHZ_PAGE_SIZE;
+		unsigned to = next < end ? RHZ_PAGE_SIZE : (end - 1) % RHZ_PAGE_SIZE + 1;
+
+		slot_log_dirty(vm, slot, gfn);
+		frame_written(vm, slot_frame(slot, gfn), from % RHZ_PAGE_SIZE, to);
+		from = next;
+	}
+}
+
 void rhz_vm_wrote(struct rhz_vm *vm, unsigned address_space, rhz_gpa gpa, uint64_t len)
 {
+	uint64_t end = len > UINT64_MAX - gpa.v ? UINT64_MAX : gpa.v + len;
+	struct space *space;
+	struct slot *slot;
+
 	if (address_space >= RHZ_MAX_ADDRESS_SPACES)
 		return;
 	vm_lock(vm);
-	while (len) {
-		uint64_t gfn = gpa.v / RHZ_PAGE_SIZE;
-		unsigned from = gpa.v % RHZ_PAGE_SIZE;
-		uint64_t part = RHZ_PAGE_SIZE - from < len ? RHZ_PAGE_SIZE - from : len;
-		struct slot *slot = slot_find(vm, address_space, gfn);
-
-		if (slot) {
-			slot_log_dirty(vm, slot, gfn);
-			frame_written(vm, slot_frame(slot, gfn), from, from + (unsigned)part);
-		}
-		gpa.v += part;
-		len -= part;
+	space = &vm->space[address_space];
+	slot = slot_at(space, gpa.v);
+	if (slot && end - slot->start <= slot->bytes) {
+		slot_wrote(vm, slot, gpa.v, end);
+	} else {
+		/* slot by slot, so that a length past all reason costs no more than the slots */
+		for (unsigned i = 0; i < space->count; i++)
+			slot_wrote(vm, &vm->slot[space->order[i]], gpa.v, end);
 	}
 	vm_unlock(vm);
 }

@@ -91,6 +91,9 @@ static void test_across_two_tables(void **state)
 		all = RAM - 8;
 		rhz_vm_wrote(world->vm, 0, (rhz_gpa){ all }, 0x10000);
 		rhz_vm_wrote(world->vm, 0, (rhz_gpa){ HOLE }, 8);
+		rhz_vm_wrote(world->vm, 0, (rhz_gpa){ HOLE }, UINT64_MAX);
+		rhz_vm_wrote(world->vm, 0, (rhz_gpa){ all }, UINT64_MAX);
+		rhz_vm_wrote(world->vm, 0, (rhz_gpa){ all }, 0);
 		rhz_vm_wrote(world->vm, RHZ_MAX_ADDRESS_SPACES, (rhz_gpa){ 0 }, 8);
 		rhz_vm_wrote(world->vm, 0, (rhz_gpa){ 0 }, 0);
 		audit(world);
