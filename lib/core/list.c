@@ -102,9 +102,3 @@ void list_disown(struct rhz_vm *vm, struct page *page)
 			list_share(vm, listed);
 	}
 }
-
-void list_give_up(struct rhz_vm *vm, struct page *root)
-{
-	while (root->own_list)
-		list_share(vm, page_at(vm, root->own_list));
-}

@@ -19,9 +19,6 @@ void list_leave(struct rhz_vm *vm, struct page *page);
  */
 void list_disown(struct rhz_vm *vm, struct page *page);
 
-/* All tables on a root's own list go to the shared one: the root is given up. */
-void list_give_up(struct rhz_vm *vm, struct page *root);
-
 /* The list that the parent chain says: a root's number, or LIST_SHARED. */
 uint32_t list_owner(const struct rhz_vm *vm, const struct page *page);
 

@@ -125,6 +125,20 @@ bool pages_reserve_root(struct rhz_vm *vm, union role role)
 	return pages_reserve(vm, 1) && (!role_is_pae_root(role) || spare_below_4g(vm));
 }
 
+bool pages_reserve_path(struct rhz_vm *vm, unsigned (*missing)(const void *path), const void *path)
+{
+	unsigned wanted, reserved = 0;
+
+	if (__builtin_expect(pages_ready(vm, RHZ_MAX_LEVELS - 1), 1))
+		return true;
+	while ((wanted = missing(path)) > reserved) {
+		if (!pages_reserve(vm, wanted))
+			return false;
+		reserved = wanted;
+	}
+	return pages_reserve(vm, wanted);
+}
+
 struct page *page_make(struct rhz_vm *vm, uint32_t frame, union role role)
 {
 	uint32_t number = vm->page_free;
@@ -188,10 +202,8 @@ void page_zap(struct rhz_vm *vm, struct page *page)
 		return;
 	page->flags &= (uint8_t)~PAGE_LIVE;
 	trace(vm, RHZ_EVENT_ZAP_PAGE, page->role.level, page->frame, page->role.word);
-	if (page->role.level > 1) {
-		list_disown(vm, page);
-		list_give_up(vm, page);
-	}
+	if (page->role.level > 1)
+		list_disown(vm, page); /* a root: all that are on its own list are below it */
 	if (page->list != LIST_NONE)
 		list_leave(vm, page);
 	while (page->parents) {

@@ -55,6 +55,14 @@ bool pages_reserve(struct rhz_vm *vm, uint32_t pages);
 /* The same of one page, to be a root of this role: the next that is made. */
 bool pages_reserve_root(struct rhz_vm *vm, union role role);
 
+/*
+ * The same for a path of tables: 'missing' tells how many it lacks and makes those that it has the
+ * newest. So reclaim takes them last; if it had to, more are missing than before, and so on until
+ * all of them are.
+ */
+bool pages_reserve_path(struct rhz_vm *vm, unsigned (*missing)(const void *path),
+                        const void *path);
+
 RHZ_INLINE bool pages_ready(const struct rhz_vm *vm, uint32_t pages)
 {
 	return vm->spares >= pages && vm->nodes_free >= NODE_RESERVE &&

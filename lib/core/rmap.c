@@ -85,12 +85,3 @@ void link_remove(struct rhz_vm *vm, uint32_t *head, uint32_t entry)
 	/* only a head can be the entry itself: a tail is found by the node before it */
 	*head = tracked;
 }
-
-uint32_t link_count(const struct rhz_vm *vm, uint32_t head)
-{
-	uint32_t count = 0;
-
-	for (uint32_t link = head & ~LINK_TRACKED; link; count++)
-		link_first(vm, link, &link);
-	return count;
-}

@@ -52,9 +52,6 @@ RHZ_INLINE bool link_add(struct rhz_vm *vm, uint32_t *head, uint32_t entry)
 /* Removes an entry that is there. */
 void link_remove(struct rhz_vm *vm, uint32_t *head, uint32_t entry);
 
-/* How many entries; for the audit and statistics. */
-uint32_t link_count(const struct rhz_vm *vm, uint32_t head);
-
 /* Gives the nodes' memory back: the VM ends. */
 void nodes_give_back(struct rhz_vm *vm);
 

@@ -2,7 +2,6 @@
 /* The direct MMU. */
 #include "direct/map.h"
 
-#include "core/flush.h"
 #include "core/leaf.h"
 
 struct page *direct_root(struct rhz_vcpu *vcpu, union role role, bool *built)
@@ -85,9 +84,17 @@ static struct page *descend(struct rhz_vcpu *vcpu, uint64_t gfn, unsigned level,
 	}
 }
 
+struct path {
+	struct rhz_vcpu *vcpu;
+	uint64_t gfn;
+};
+
 /* How many pages the path to gfn lacks; those that it has become the newest. */
-static unsigned path_missing(struct rhz_vcpu *vcpu, uint64_t gfn)
+static unsigned path_missing(const void *at)
 {
+	const struct path *path = at;
+	struct rhz_vcpu *vcpu = path->vcpu;
+	uint64_t gfn = path->gfn;
 	struct page *page = root_page(vcpu);
 	uint64_t spte = page->table[index_of(page, gfn)];
 
@@ -97,21 +104,6 @@ static unsigned path_missing(struct rhz_vcpu *vcpu, uint64_t gfn)
 		spte = page->table[index_of(page, gfn)];
 	}
 	return page->role.level - 1;
-}
-
-/* See shadow/fault.c. */
-static bool path_reserve(struct rhz_vcpu *vcpu, uint64_t gfn)
-{
-	unsigned missing, reserved = 0;
-
-	if (pages_ready(vcpu->vm, RHZ_MAX_LEVELS - 1))
-		return true;
-	while ((missing = path_missing(vcpu, gfn)) > reserved) {
-		if (!pages_reserve(vcpu->vm, missing))
-			return false;
-		reserved = missing;
-	}
-	return pages_reserve(vcpu->vm, missing);
 }
 
 static enum rhz_fault_result leaf_set(struct rhz_vcpu *vcpu, struct slot *slot, uint64_t gfn,
@@ -154,6 +146,7 @@ enum rhz_fault_result direct_fault(struct rhz_vcpu *vcpu, rhz_gpa gpa, unsigned 
 	uint64_t gfn = gpa.v >> RHZ_PAGE_SHIFT;
 	struct slot *slot = slot_find(vm, vcpu->space, gfn);
 	unsigned level, index, most = vcpu_context(vcpu)->levels > 3 ? 3 : 2;
+	struct path path = { vcpu, gfn };
 	struct page *page;
 
 	fault->gpa = gpa;
@@ -161,7 +154,7 @@ enum rhz_fault_result direct_fault(struct rhz_vcpu *vcpu, rhz_gpa gpa, unsigned 
 		fault->read_only = slot;
 		return RHZ_FAULT_MMIO;
 	}
-	if (!path_reserve(vcpu, gfn))
+	if (!pages_reserve_path(vm, path_missing, &path))
 		return RHZ_FAULT_NO_MEMORY;
 	if (access & RHZ_ACCESS_WRITE && frame_is_tracked(vm, slot_frame(slot, gfn)))
 		return RHZ_FAULT_TRACKED;

@@ -12,7 +12,6 @@
  */
 #include "shadow/fault.h"
 
-#include "core/flush.h"
 #include "core/rmap.h"
 #include "root/walk.h"
 #include "shadow/prefetch.h"
@@ -204,8 +203,9 @@ static struct page *descend(struct try *try, unsigned level, unsigned *index)
 }
 
 /* How many pages the path to the address lacks; those that it has become the newest. */
-static unsigned path_missing(const struct try *try)
+static unsigned path_missing(const void *path)
 {
+	const struct try *try = path;
 	struct page *page = root_page(try->vcpu);
 
 	while (page->role.level > 1) {
@@ -223,24 +223,6 @@ static unsigned path_missing(const struct try *try)
 		page = below;
 	}
 	return page->role.level - 1;
-}
-
-/*
- * Makes sure of what the commit may need. Reclaim takes the path's own pages last; if it had to,
- * more are missing than before, and so on until all of them are.
- */
-static bool path_reserve(const struct try *try)
-{
-	unsigned missing, reserved = 0;
-
-	if (__builtin_expect(pages_ready(try->vm, RHZ_MAX_LEVELS - 1), 1))
-		return true;
-	while ((missing = path_missing(try)) > reserved) {
-		if (!pages_reserve(try->vm, missing))
-			return false;
-		reserved = missing;
-	}
-	return pages_reserve(try->vm, missing);
 }
 
 /* ---- the leaf ---- */
@@ -399,7 +381,7 @@ static enum rhz_fault_result try_fault(struct try *try, uint32_t error_code,
 	try->slot = slot_find(try->vm, vcpu->space, try->gfn);
 	try_rights(try);
 	mmio = !try->slot || (try->slot->read_only && try->access & RHZ_ACCESS_WRITE);
-	reserved = path_reserve(try);
+	reserved = pages_reserve_path(try->vm, path_missing, try);
 	if (!reserved && !mmio)
 		return RHZ_FAULT_NO_MEMORY;
 	if (walk_outdated(try) || vcpu_set_ad(vcpu, try->access, &try->walk) == RHZ_AD_RETRY)

@@ -2,7 +2,6 @@
 /* Getting, linking and finding shadow tables. */
 #include "shadow/tree.h"
 
-#include "core/flush.h"
 #include "core/mem.h"
 #include "shadow/sync.h"
 
