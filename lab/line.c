@@ -287,6 +287,15 @@ static enum lab_line read_arguments(struct piece arguments, struct lab_event *ev
 	case LAB_EVENT_MMU_LOAD:
 	case LAB_EVENT_SYNC_ROOTS:
 		return LAB_LINE_EVENT;
+	case LAB_EVENT_EXIT:
+	case LAB_EVENT_ENTRY:
+	case LAB_EVENT_PAGE_NEW:
+	case LAB_EVENT_PAGE_FOUND:
+	case LAB_EVENT_PAGE_ZAP:
+	case LAB_EVENT_INVALIDATE:
+	case LAB_EVENT_ROOT_GONE:
+	case LAB_EVENT_FLUSH:
+		return LAB_LINE_OTHER;
 	}
 	return LAB_LINE_OTHER;
 }

@@ -181,6 +181,15 @@ static bool take(struct reader *reader, const struct lab_event *event)
 		r->kvm_root_frees++;
 		r->kvm_dropped += lab_kvm_drop(&vcpu->kvm, event->value);
 		break;
+	case LAB_EVENT_EXIT:
+	case LAB_EVENT_ENTRY:
+	case LAB_EVENT_PAGE_NEW:
+	case LAB_EVENT_PAGE_FOUND:
+	case LAB_EVENT_PAGE_ZAP:
+	case LAB_EVENT_INVALIDATE:
+	case LAB_EVENT_ROOT_GONE:
+	case LAB_EVENT_FLUSH:
+		break;
 	}
 	return true;
 }
