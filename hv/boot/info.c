@@ -2,6 +2,8 @@
 /* Copies the loader's information and reads the options of our command line. */
 #include "boot/info.h"
 
+#include <rhizome/rhizome.h>
+
 #include "boot/multiboot.h"
 #include "cpu/end.h"
 #include "mem/layout.h"
@@ -54,10 +56,68 @@ static bool word_is(const char *s, const char *option)
 	return !*option && (!*s || *s == ' ');
 }
 
-static void read_option(struct options *options, const char *word)
+static const struct { const char *word; uint32_t off; } tricks[] = {
+	{ "no-prefetch", RHZ_NO_PREFETCH },       { "no-unsync", RHZ_NO_UNSYNC },
+	{ "no-root-reuse", RHZ_NO_ROOT_REUSE },   { "no-tags", RHZ_NO_TAGS },
+	{ "no-large-pages", RHZ_NO_LARGE_PAGES }, { "no-mmio-cache", RHZ_NO_MMIO_CACHE },
+	{ "no-exec-large", RHZ_NO_EXEC_LARGE },   { "no-lists", RHZ_NO_LISTS },
+	{ "no-quick-fill", RHZ_NO_QUICK_FILL },
+};
+
+static bool read_trick(struct options *options, const char *word)
 {
+	for (unsigned i = 0; i < sizeof(tricks) / sizeof(tricks[0]); i++) {
+		if (word_is(word, tricks[i].word)) {
+			options->tricks_off |= tricks[i].off;
+			return true;
+		}
+	}
+	return false;
+}
+
+/* What follows 'name' in the word, or null if it begins otherwise. */
+static const char *value_of(const char *word, const char *name)
+{
+	while (*name && *word == *name)
+		word++, name++;
+	return *name ? NULL : word;
+}
+
+/* A decimal number of at most 'max' that fills the rest of the word. */
+static bool read_number(const char *digits, uint32_t max, uint32_t *value)
+{
+	uint64_t n = 0;
+
+	if (!digits || !*digits || *digits == ' ')
+		return false;
+	for (; *digits && *digits != ' '; digits++) {
+		if (*digits < '0' || *digits > '9')
+			return false;
+		n = n * 10 + (uint64_t)(*digits - '0');
+		if (n > max)
+			return false;
+	}
+	*value = (uint32_t)n;
+	return true;
+}
+
+static bool read_policy(struct options *options, const char *name)
+{
+	for (unsigned i = 0; name && i < RHZ_ROOT_POLICIES; i++) {
+		if (word_is(name, rhz_root_policy_name((enum rhz_root_policy)i))) {
+			options->policy = (enum rhz_root_policy)i;
+			return true;
+		}
+	}
+	return false;
+}
+
+static bool read_word(struct options *options, const char *word)
+{
+	uint32_t value;
+
 	if (word_is(word, "paging=nested"))
-		return;
+		return true;
 	if (word_is(word, "console=e9"))
 		options->console = CONSOLE_E9;
 	else if (word_is(word, "console=com2"))
@@ -66,13 +126,31 @@ static void read_option(struct options *options, const char *word)
 		options->reset_at_end = true;
 	else if (word_is(word, "end=halt"))
 		options->reset_at_end = false;
-	else if (word_is(word, "no-large-pages"))
-		options->no_large_pages = true;
 	else if (word_is(word, "exit-port=f4"))
 		options->exit_port = 0xf4;
-	else {
-		print("rhizome: option not known or not in this version: %s\n", word);
-		end(END_REFUSED, "an option is not known or not in this version");
+	else if (word_is(word, "marks"))
+		options->marks = true;
+	else if (read_number(value_of(word, "stats="), 3600, &value))
+		options->stats_seconds = (uint16_t)value;
+	else if (read_number(value_of(word, "roots="), RHZ_MAX_CACHED_ROOTS, &value))
+		options->roots = value;
+	else
+		return read_policy(options, value_of(word, "root-policy=")) ||
+		       read_trick(options, word);
+	return true;
+}
+
+static void read_options(const char *word)
+{
+	struct options *options = &boot_info.options;
+
+	options->policy = RHZ_ROOTS_CURRENT_FIRST;
+	options->roots = RHZ_DEFAULT_CACHED_ROOTS;
+	for (; *word; word = after_word(word)) {
+		if (!read_word(options, word)) {
+			print("rhizome: option not known or not in this version: %s\n", word);
+			end(END_REFUSED, "an option is not known or not in this version");
+		}
 	}
 }
 
@@ -112,12 +190,8 @@ void boot_info_read(uint32_t at)
 {
 	const struct multiboot_info *info = direct(at);
 
-	if (info->flags & MULTIBOOT_HAS_COMMAND_LINE) {
-		const char *word = after_word(keep(info->cmdline));
-
-		for (; *word; word = after_word(word))
-			read_option(&boot_info.options, word);
-	}
+	read_options(info->flags & MULTIBOOT_HAS_COMMAND_LINE ? after_word(keep(info->cmdline))
+	                                                      : "");
 	console_select(boot_info.options.console);
 	end_resets(boot_info.options.reset_at_end);
 	read_map(info);

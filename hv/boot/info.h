@@ -7,6 +7,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <rhizome/root.h>
+
 #include "cpu/console.h"
 
 enum { MODULES_MAX = 16, TEXT_MAX = 2048 };
@@ -19,8 +21,12 @@ struct module {
 struct options {
 	enum console console;
 	bool reset_at_end;
-	bool no_large_pages;
+	bool marks;         /* what the guest writes to the console's port asks for statistics */
 	uint16_t exit_port; /* of isa-debug-exit; 0: none */
+	uint16_t stats_seconds; /* between lines of statistics; 0: only at the end */
+	uint32_t tricks_off;    /* RHZ_NO_* */
+	uint32_t roots;         /* cached roots beside the current ones */
+	enum rhz_root_policy policy;
 };
 
 struct boot_info {

@@ -7,6 +7,7 @@
 #include "cpu/end.h"
 #include "cpu/features.h"
 #include "exit/exit.h"
+#include "exit/stats.h"
 #include "load/load.h"
 #include "mem/guest.h"
 #include "mem/layout.h"
@@ -31,6 +32,7 @@ void hv_main(uint32_t multiboot_info)
 	svm_init(&guest);
 	exit_msr_init();
 	exit_io_init();
+	stats_init();
 	guest_memory_init(&guest);
 	acpi_hide_processors(apic_id());
 	load_guest(&guest);

@@ -103,6 +103,14 @@ HV_INLINE void out32(uint16_t port, uint32_t value)
 	__asm__ volatile("outl %0, %1" : : "a"(value), "Nd"(port));
 }
 
+HV_INLINE uint64_t rdtsc(void)
+{
+	uint32_t low, high;
+
+	__asm__ volatile("rdtsc" : "=a"(low), "=d"(high));
+	return (uint64_t)high << 32 | low;
+}
+
 HV_INLINE uint64_t rdmsr(uint32_t msr)
 {
 	uint32_t low, high;

@@ -72,8 +72,11 @@ static void write_keyboard_data(struct guest *g, uint8_t value)
 
 static void write_byte(struct guest *g, uint16_t port, uint8_t value)
 {
-	if (console_owns(port))
+	if (console_owns(port)) {
+		if (boot_info.options.marks)
+			stats_mark(g, value);
 		return;
+	}
 	switch (port) {
 	case PORT_KEYBOARD_COMMAND:
 		write_keyboard_command(g, value);
@@ -147,8 +150,10 @@ static void write_port(struct guest *g, uint16_t port, unsigned bytes, uint32_t 
 	} else if (is_sleep_port(port)) {
 		write_sleep(g, port, bytes, value);
 	} else {
-		if (port == boot_info.options.exit_port)
+		if (port == boot_info.options.exit_port) {
 			stats_print(g);
+			print("rhizome: left with %u\n", value);
+		}
 		write_whole(port, bytes, value);
 	}
 }

@@ -1,8 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-/* Statistics: exits by reason, and those counters of the library that nested paging moves. */
+/* Statistics: exits by reason and every counter of the library; at the end, and now and then. */
 #include "exit/stats.h"
 
+#include <stddef.h>
+
+#include "boot/info.h"
+#include "cpu/clock.h"
 #include "cpu/console.h"
+#include "cpu/x86.h"
 #include "svm/guest.h"
 
 _Static_assert((int)KINDS <= (int)EXIT_KINDS, "one counter a kind");
@@ -41,41 +46,86 @@ static enum exit_kind kind_of(uint64_t exit_code)
 	}
 }
 
+static uint64_t ticks_per_line, next_line; /* of the TSC; 0: no lines but the last */
+
+void stats_init(void)
+{
+	if (!boot_info.options.stats_seconds)
+		return;
+	ticks_per_line = clock_measure() * boot_info.options.stats_seconds;
+	next_line = rdtsc() + ticks_per_line;
+}
+
 enum exit_kind stats_count(struct guest *g, uint64_t exit_code)
 {
 	enum exit_kind kind = kind_of(exit_code);
 
 	g->exits_of[kind]++;
+	if (__builtin_expect(next_line && rdtsc() >= next_line, 0)) {
+		next_line = rdtsc() + ticks_per_line;
+		stats_print(g);
+	}
 	return kind;
 }
 
-static void number(const char *name, uint64_t value)
+struct counter { const char *name; size_t offset; };
+
+#define VCPU(name) { #name, offsetof(struct rhz_vcpu_stats, name) }
+#define VM(name) { #name, offsetof(struct rhz_vm_stats, name) }
+
+static const struct counter of_vcpu[] = {
+	VCPU(pf_taken), VCPU(pf_fixed), VCPU(pf_guest), VCPU(pf_emulate), VCPU(pf_spurious),
+	VCPU(pf_mmio_spte_created), VCPU(pf_mmio_cached), VCPU(pf_retry), VCPU(pf_no_memory),
+	VCPU(prefetched), VCPU(root_switches), VCPU(root_current_reused),
+	VCPU(root_cached_reused), VCPU(root_missed), VCPU(root_refound), VCPU(root_built),
+	VCPU(root_evicted), VCPU(root_dropped), VCPU(syncs_asked), VCPU(syncs_done),
+	VCPU(tables_synced), VCPU(entries_synced), VCPU(invlpg), VCPU(guest_flushes),
+	VCPU(tlb_flush), VCPU(flush_tag), VCPU(flush_all), VCPU(flush_address),
+	VCPU(fresh_tags),
+};
+
+static const struct counter of_vm[] = {
+	VM(mmu_shadow_pages), VM(mmu_shadow_zapped), VM(mmu_recycled), VM(mmu_unsync),
+	VM(mmu_pte_write), VM(mmu_flooded), VM(pages_4k), VM(pages_2m), VM(pages_1g),
+	VM(mmio_entries), VM(large_split), VM(rmap_nodes), VM(removals), VM(remote_tlb_flush),
+	VM(dirty_pages_logged), VM(pages_freed_after_flush),
+};
+
+static void print_counters(const struct counter *counter, size_t n, const void *stats)
 {
-	print(", \"%s\": %lu", name, value);
+	for (; n; n--, counter++) {
+		const uint64_t *value = (const void *)((const char *)stats + counter->offset);
+
+		print(", \"%s\": %lu", counter->name, *value);
+	}
+}
+
+static void print_object(const struct guest *g)
+{
+	const struct rhz_vcpu_stats *vcpu = rhz_vcpu_stats(g->mmu);
+	unsigned places = RHZ_MAX_CACHED_ROOTS;
+
+	print("\"tsc\": %lu, \"tsc_hz\": %lu, \"exits\": %lu", rdtsc(), clock_hz(), g->exits);
+	for (unsigned i = 0; i < KINDS; i++)
+		print(", \"exits_%s\": %lu", names[i], g->exits_of[i]);
+	print_counters(of_vcpu, sizeof(of_vcpu) / sizeof(of_vcpu[0]), vcpu);
+	print_counters(of_vm, sizeof(of_vm) / sizeof(of_vm[0]), rhz_vm_stats(g->vm));
+	while (places && !vcpu->root_reused_at[places - 1])
+		places--;
+	print(", \"root_reused_at\": [");
+	for (unsigned i = 0; i < places; i++)
+		print(i ? ", %lu" : "%lu", vcpu->root_reused_at[i]);
+	print("]}\n");
 }
 
 void stats_print(const struct guest *g)
 {
-	const struct rhz_vm_stats *vm = rhz_vm_stats(g->vm);
-	const struct rhz_vcpu_stats *vcpu = rhz_vcpu_stats(g->mmu);
+	print("rhizome: stats {");
+	print_object(g);
+}
 
-	print("rhizome: stats {\"exits\": %lu", g->exits);
-	for (unsigned i = 0; i < KINDS; i++)
-		print(", \"exits_%s\": %lu", names[i], g->exits_of[i]);
-	number("pf_taken", vcpu->pf_taken);
-	number("pf_fixed", vcpu->pf_fixed);
-	number("pf_spurious", vcpu->pf_spurious);
-	number("root_switches", vcpu->root_switches);
-	number("root_current_reused", vcpu->root_current_reused);
-	number("root_cached_reused", vcpu->root_cached_reused);
-	number("root_built", vcpu->root_built);
-	number("tables_synced", vcpu->tables_synced);
-	number("tlb_flush", vcpu->tlb_flush);
-	number("fresh_tags", vcpu->fresh_tags);
-	number("mmu_shadow_pages", vm->mmu_shadow_pages);
-	number("pages_4k", vm->pages_4k);
-	number("pages_2m", vm->pages_2m);
-	number("pages_1g", vm->pages_1g);
-	number("large_split", vm->large_split);
-	print("}\n");
+void stats_mark(const struct guest *g, uint8_t mark)
+{
+	print("rhizome: mark {\"mark\": %u, ", mark);
+	print_object(g);
 }

@@ -19,10 +19,16 @@ enum exit_kind {
 	KINDS
 };
 
-/* Counts an exit and answers its kind. */
+/* Begins the lines at intervals, if the options ask for them. */
+void stats_init(void);
+
+/* Counts an exit and answers its kind. Prints when it is time. */
 enum exit_kind stats_count(struct guest *g, uint64_t exit_code);
 
 /* Prints them as one line: "rhizome: stats " and a JSON object. */
 void stats_print(const struct guest *g);
+
+/* The same as "rhizome: mark ", with a number of the guest's: for figures of a part of a run. */
+void stats_mark(const struct guest *g, uint8_t mark);
 
 #endif

@@ -80,7 +80,7 @@ static struct rhz_vm_config vm_config(void)
 		.host_cpu = features.host,
 		.cpuid = features.guest,
 		.quota = (uint32_t)(top / LARGE_BYTES + SPARE_PAGES),
-		.options = boot_info.options.no_large_pages ? RHZ_NO_LARGE_PAGES : 0,
+		.options = boot_info.options.tricks_off,
 		.host = &host,
 	};
 }
@@ -218,7 +218,11 @@ static void add_high_slots(struct guest *g)
 void guest_memory_init(struct guest *g)
 {
 	const struct rhz_vm_config config = vm_config();
-	const struct rhz_vcpu_config vcpu_config = { .policy = RHZ_ROOTS_CURRENT_FIRST };
+	const struct rhz_vcpu_config vcpu_config = {
+		.policy = boot_info.options.policy,
+		.cached_roots = boot_info.options.roots,
+		.seed = 1,
+	};
 	const size_t bytes = rhz_vm_size(&config);
 
 	sink = direct_pa(keep(PAGE_BYTES));
