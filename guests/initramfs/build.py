@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """Builds the Linux guest's initramfs: a statically linked busybox, a link for each of its applets,
-and the init beside this script. The same busybox gives the same archive, byte for byte.
+our marks likewise, and the init beside this script. The same programs give the same archive, byte
+for byte.
 
-usage: build.py BUSYBOX OUTPUT
+usage: build.py OUTPUT BUSYBOX [MARKS]
 """
 import gzip
 import os
@@ -13,6 +14,7 @@ import subprocess
 import sys
 
 FOLDERS = ("bin", "dev", "proc", "sys", "tmp")
+MARKS = ("switchmark", "forkmark", "faultmark")
 
 
 def record(number, name, mode, data=b""):
@@ -27,26 +29,34 @@ def pad(data):
     return data + bytes(-len(data) % 4)
 
 
-def archive(busybox):
+def program(path, name, applets):
+    """A program with several names, as files of the archive."""
+    yield f"bin/{name}", stat.S_IFREG | 0o755, pathlib.Path(path).read_bytes()
+    for applet in applets:
+        if applet != name:
+            yield f"bin/{applet}", stat.S_IFLNK | 0o777, name.encode()
+
+
+def archive(busybox, marks):
     """The archive's bytes, not yet packed."""
     listing = subprocess.run([busybox, "--list"], check=True, capture_output=True, text=True)
     init = pathlib.Path(__file__).with_name("init").read_bytes()
     files = [(name, stat.S_IFDIR | 0o755, b"") for name in FOLDERS]
     files += [("init", stat.S_IFREG | 0o755, init),
-              ("bin/busybox", stat.S_IFREG | 0o755, pathlib.Path(busybox).read_bytes())]
-    files += [(f"bin/{applet}", stat.S_IFLNK | 0o777, b"busybox")
-              for applet in listing.stdout.split() if applet != "busybox"]
+              *program(busybox, "busybox", listing.stdout.split())]
+    if marks:
+        files += program(marks, "marks", MARKS)
     records = [record(i, *file) for i, file in enumerate(files, 1)]
     return b"".join(records) + record(0, "TRAILER!!!", 0)
 
 
 def main(arguments):
-    if len(arguments) != 2:
+    if len(arguments) not in (2, 3):
         sys.exit(__doc__)
-    busybox, output = arguments
+    output, busybox, *marks = arguments
     if not os.access(busybox, os.X_OK):
         sys.exit(f"build.py: no busybox at {busybox} (package busybox-static)")
-    data = gzip.compress(archive(busybox), mtime=0)
+    data = gzip.compress(archive(busybox, *(marks or [None])), mtime=0)
     pathlib.Path(output).write_bytes(data)
 
 
