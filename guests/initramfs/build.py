@@ -37,13 +37,17 @@ def program(path, name, applets):
             yield f"bin/{applet}", stat.S_IFLNK | 0o777, name.encode()
 
 
+def shell(busybox):
+    """Busybox under the names of all its applets."""
+    listing = subprocess.run([busybox, "--list"], check=True, capture_output=True, text=True)
+    return program(busybox, "busybox", listing.stdout.split())
+
+
 def archive(busybox, marks):
     """The archive's bytes, not yet packed."""
-    listing = subprocess.run([busybox, "--list"], check=True, capture_output=True, text=True)
     init = pathlib.Path(__file__).with_name("init").read_bytes()
     files = [(name, stat.S_IFDIR | 0o755, b"") for name in FOLDERS]
-    files += [("init", stat.S_IFREG | 0o755, init),
-              *program(busybox, "busybox", listing.stdout.split())]
+    files += [("init", stat.S_IFREG | 0o755, init), *shell(busybox)]
     if marks:
         files += program(marks, "marks", MARKS)
     records = [record(i, *file) for i, file in enumerate(files, 1)]
