@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """Boots guests on the hypervisor by `rhizome run`, as a user would: our probe guest, which attacks
-the machine, and Debian's Linux to its shell. Checks output, exit status, statistics and refusals.
+the machine, the mark guest, and Debian's Linux to its shell. Checks output, exit status, statistics
+and refusals.
 
-usage: boot_test.py RHIZOME PROBE_ELF FOLDER      (FOLDER: where guests/fetch puts Linux)
+usage: boot_test.py RHIZOME PROBE_ELF MARK_ELF FOLDER    (FOLDER: where guests/fetch puts Linux)
 """
 import json
 import os
@@ -17,8 +18,8 @@ import tempfile
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-RHIZOME, PROBE = (os.path.abspath(a) for a in sys.argv[1:3])
-LINUX = pathlib.Path(sys.argv[3])
+RHIZOME, PROBE, MARK = (os.path.abspath(a) for a in sys.argv[1:4])
+LINUX = pathlib.Path(sys.argv[4])
 FUZZ_SEEDS = range(1, 9)
 LIMIT = 120  # seconds for one boot, ten times what it takes on an idle machine
 
@@ -89,6 +90,26 @@ def ends():
     check(status == 70 and "no SVM" in err, "no SVM: a clear message", f"{status} {err}")
     status, _, err = run_probe("hang", "--timeout", "3")
     check(status == 124 and "time is up" in err, "a time-out is 124", f"{status} {err}")
+
+
+def mark():
+    """The mark guest measures every row; bare and under nested paging CR3 costs the same."""
+    figures = []
+    for options in ["--bare"], []:
+        status, out, err = run("--multiboot", MARK, "--icount", "--timeout", str(LIMIT), *options)
+        rows = [json.loads(line) for line in out.splitlines()]
+        check(status == 1 and len({row["op"] for row in rows}) >= 19 and
+              all(row["ticks"] > 0 for row in rows), f"every row with {options}",
+              f"{status}\n{out}{err}")
+        figures.append([row["ticks"] for row in rows if row["op"] == "cr3"])
+    check(figures[0] == figures[1] and max(figures[0]) < 30, "CR3 without an exit", str(figures))
+    status, out, err = run("--multiboot", MARK, "--append", "rows=cr3,invlpg roots=7,32")
+    rows = [json.loads(line) for line in out.splitlines()]
+    check([(row["op"], row.get("roots")) for row in rows] ==
+          [("cr3", 7), ("cr3", 32), ("invlpg", None)], "rows chosen", out)
+    for wrong in "rows=cr3,nothing", "roots=33":
+        status, out, err = run("--multiboot", MARK, "--append", wrong)
+        check(status == 3 and out.startswith('{"error"'), f"the mark guest refuses {wrong}", out)
 
 
 def modules():
@@ -208,7 +229,7 @@ def marks():
 if not shutil.which("qemu-system-x86_64"):
     print("skip: no QEMU (package qemu-system-x86)\n0 passed, 0 failed, 1 skipped")
     sys.exit(0)
-for test in probe, attacks, fuzz, ends, modules, refusals, linux, windows, marks:
+for test in probe, attacks, fuzz, ends, mark, modules, refusals, linux, windows, marks:
     test()
 print(f"{passed} passed, {failed} failed" + (f", {skipped} skipped" if skipped else ""))
 sys.exit(failed != 0)

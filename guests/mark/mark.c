@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A Multiboot guest that measures what memory virtualisation costs it: TSC ticks of an operation,
+ * loop overhead included, the median of five repetitions after a warm-up. Each row is a line of
+ * JSON on the first serial line:
+ *
+ *   {"op": "cr3", "roots": 3, "ticks": 297}
+ *
+ * Its command line may choose: rows=cr3,invlpg and roots=1,8. It leaves by isa-debug-exit with 0.
+ */
+#include "mark/machine.h"
+#include "mark/rows.h"
+#include "mark/space.h"
+
+enum { REPETITIONS = 5, ARGUMENT_SIZE = 512 };
+
+struct info { uint32_t flags, mem_lower, mem_upper, boot_device, cmdline; };
+
+void mark_main(uint32_t magic, const struct info *info);
+
+extern const char image_end[];
+
+static const struct row *const groups[] = { switch_rows, touch_rows, scale_rows };
+enum { GROUPS = sizeof(groups) / sizeof(groups[0]) };
+
+static char rows_wanted[ARGUMENT_SIZE], roots_wanted[ARGUMENT_SIZE] = "1,2,3,4,5,8,16,32";
+
+/* Copies the value of a word 'name=value' of the command line, if it is there. */
+static void take(const char *line, const char *name, char value[ARGUMENT_SIZE])
+{
+	while (*line) {
+		const char *word = line, *with = name;
+		unsigned length = 0;
+
+		while (*with && *word == *with)
+			word++, with++;
+		if (!*with) {
+			for (; *word && *word != ' ' && length < ARGUMENT_SIZE - 1; word++)
+				value[length++] = *word;
+			value[length] = '\0';
+			return;
+		}
+		while (*line && *line != ' ')
+			line++;
+		while (*line == ' ')
+			line++;
+	}
+}
+
+/* What follows 'item' in a list with commas; null: the list does not begin with it. */
+static const char *behind(const char *list, const char *item)
+{
+	while (*item && *list == *item)
+		list++, item++;
+	return !*item && (!*list || *list == ',') ? list : 0;
+}
+
+static const char *next(const char *list)
+{
+	while (*list && *list != ',')
+		list++;
+	return *list ? list + 1 : list;
+}
+
+static bool wanted(const struct row *row)
+{
+	for (const char *at = rows_wanted; *at; at = next(at)) {
+		if (behind(at, row->op))
+			return true;
+	}
+	return !*rows_wanted;
+}
+
+/* Every name of the list must be some row's. */
+static void check_names(void)
+{
+	for (const char *at = rows_wanted; *at; at = next(at)) {
+		bool known = false;
+
+		for (unsigned g = 0; g < GROUPS; g++) {
+			for (const struct row *row = groups[g]; row->op; row++)
+				known = known || behind(at, row->op);
+		}
+		if (!known)
+			fail("no such row: ", at);
+	}
+}
+
+static uint64_t median(uint64_t sample[REPETITIONS])
+{
+	for (unsigned i = 1; i < REPETITIONS; i++) {
+		for (unsigned j = i; j && sample[j] < sample[j - 1]; j--) {
+			const uint64_t swapped = sample[j];
+
+			sample[j] = sample[j - 1];
+			sample[j - 1] = swapped;
+		}
+	}
+	return sample[REPETITIONS / 2];
+}
+
+static void measure(const struct row *row, unsigned roots)
+{
+	uint64_t sample[REPETITIONS];
+	unsigned ops = 0;
+
+	/* The first is the warm-up: the next takes its place. */
+	for (unsigned i = 0; i <= REPETITIONS; i++) {
+		uint64_t begin;
+
+		if (row->prepare)
+			row->prepare(roots);
+		begin = ticks();
+		ops = row->run(row->ops, roots);
+		sample[i ? i - 1 : 0] = ticks() - begin;
+	}
+	say("{\"op\": \"");
+	say(row->op);
+	if (row->has_roots) {
+		say("\", \"roots\": ");
+		say_number(roots);
+		say(", \"ticks\": ");
+	} else {
+		say("\", \"ticks\": ");
+	}
+	say_number((median(sample) + ops / 2) / ops);
+	say("}\n");
+}
+
+static void measure_roots(const struct row *row)
+{
+	for (const char *at = roots_wanted; *at; at = next(at)) {
+		unsigned roots = 0;
+
+		for (const char *digit = at; *digit >= '0' && *digit <= '9'; digit++)
+			roots = roots * 10 + (unsigned)(*digit - '0');
+		if (roots < 1 || roots > ROOTS_MAX)
+			fail("roots are 1 to 32, not ", at);
+		measure(row, roots);
+	}
+}
+
+void mark_main(uint32_t magic, const struct info *info)
+{
+	machine_init();
+	if (magic != 0x2badb002 || !(info->flags & 1))
+		fail("no Multiboot loader", "");
+	if (info->flags & 1 << 2) {
+		take((const char *)(uint64_t)info->cmdline, "rows=", rows_wanted);
+		take((const char *)(uint64_t)info->cmdline, "roots=", roots_wanted);
+	}
+	memory_init(((uint64_t)image_end + (4 << 20)) & ~((2ull << 20) - 1),
+	            (1ull << 20) + (uint64_t)info->mem_upper * 1024);
+	check_names();
+	for (unsigned g = 0; g < GROUPS; g++) {
+		for (const struct row *row = groups[g]; row->op; row++) {
+			if (!wanted(row))
+				continue;
+			if (row->has_roots)
+				measure_roots(row);
+			else
+				measure(row, 1);
+		}
+	}
+	leave(0);
+}
