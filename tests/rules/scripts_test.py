@@ -21,6 +21,7 @@ PROBE = sys.argv[1]
 
 def load(path):
     """A script without the suffix .py, as a module."""
+    sys.path.insert(0, str((checks.ROOT / path).parent)) # where it finds modules when it runs
     loader = importlib.machinery.SourceFileLoader("script", str(checks.ROOT / path))
     module = importlib.util.module_from_spec(importlib.util.spec_from_loader("script", loader))
     loader.exec_module(module)
