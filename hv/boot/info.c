@@ -117,8 +117,10 @@ static bool read_word(struct options *options, const char *word)
 	uint32_t value;
 
 	if (word_is(word, "paging=nested"))
-		return true;
-	if (word_is(word, "console=e9"))
+		options->shadow = false;
+	else if (word_is(word, "paging=shadow"))
+		options->shadow = true;
+	else if (word_is(word, "console=e9"))
 		options->console = CONSOLE_E9;
 	else if (word_is(word, "console=com2"))
 		options->console = CONSOLE_COM2;

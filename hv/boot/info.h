@@ -22,6 +22,7 @@ struct options {
 	enum console console;
 	bool reset_at_end;
 	bool marks;         /* what the guest writes to the console's port asks for statistics */
+	bool shadow;        /* paging=shadow */
 	uint16_t exit_port; /* of isa-debug-exit; 0: none */
 	uint16_t stats_seconds; /* between lines of statistics; 0: only at the end */
 	uint32_t tricks_off;    /* RHZ_NO_* */

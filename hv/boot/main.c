@@ -13,6 +13,7 @@
 #include "mem/layout.h"
 #include "mem/move.h"
 #include "svm/guest.h"
+#include "svm/registers.h"
 #include "svm/svm.h"
 
 __attribute__((noreturn)) void hv_main(uint32_t multiboot_info);
@@ -22,12 +23,14 @@ void hv_main(uint32_t multiboot_info)
 	descriptors_load();
 	boot_info_read(multiboot_info);
 	features_read();
+	if (boot_info.options.shadow)
+		features_shadow();
 	svm_check();
 	acpi_read();
 	move_to_top(guest_memory_needs());
-	print("rhizome " RHZ_VERSION ": nested paging, %u levels; %lu MiB at %lx are the "
-	      "hypervisor's\n", features.guest.la57 ? 5u : 4u, own_memory.bytes >> 20,
-	      own_memory.base);
+	print("rhizome " RHZ_VERSION ": %s paging, %u levels; %lu MiB at %lx are the "
+	      "hypervisor's\n", boot_info.options.shadow ? "shadow" : "nested",
+	      features.guest.la57 ? 5u : 4u, own_memory.bytes >> 20, own_memory.base);
 
 	svm_init(&guest);
 	exit_msr_init();
@@ -36,5 +39,6 @@ void hv_main(uint32_t multiboot_info)
 	guest_memory_init(&guest);
 	acpi_hide_processors(apic_id());
 	load_guest(&guest);
+	registers_init(&guest);
 	svm_loop(&guest);
 }

@@ -38,6 +38,31 @@ static void read_guest(struct rhz_cpuid *guest, const struct cpuid_regs *vendor)
 	};
 }
 
+/*
+ * CR4's bits by what CPUID says of them [APM2 3.1.3]: leaf 1 or 7, the register, its bit, CR4's.
+ * Control-flow enforcement is not offered to guests.
+ */
+static uint64_t cr4_bits(uint32_t last_leaf)
+{
+	static const struct { uint8_t leaf, reg, bit, cr4; } bits[] = {
+		{ 1, 'd', 1, 0 },  { 1, 'd', 1, 1 },   { 1, 'd', 4, 2 },   { 1, 'd', 2, 3 },
+		{ 1, 'd', 3, 4 },  { 1, 'd', 6, 5 },   { 1, 'd', 7, 6 },   { 1, 'd', 13, 7 },
+		{ 1, 'd', 5, 8 },  { 1, 'd', 24, 9 },  { 1, 'd', 25, 10 }, { 7, 'c', 2, 11 },
+		{ 7, 'c', 16, 12 }, { 7, 'b', 0, 16 },  { 1, 'c', 17, 17 }, { 1, 'c', 26, 18 },
+		{ 7, 'b', 7, 20 }, { 7, 'b', 20, 21 }, { 7, 'c', 3, 22 },
+	};
+	uint64_t cr4 = 0;
+
+	for (unsigned i = 0; i < sizeof(bits) / sizeof(bits[0]); i++) {
+		const struct cpuid_regs r = cpuid(bits[i].leaf, 0);
+		const uint32_t word = bits[i].reg == 'b' ? r.b : bits[i].reg == 'c' ? r.c : r.d;
+
+		if (bits[i].leaf <= last_leaf && bit(word, bits[i].bit))
+			cr4 |= 1ull << bits[i].cr4;
+	}
+	return cr4;
+}
+
 void features_read(void)
 {
 	const struct cpuid_regs vendor = cpuid(0, 0);
@@ -55,6 +80,7 @@ void features_read(void)
 	features.nested_paging = bit(svm.d, 0);
 	features.next_rip = bit(svm.d, 3);
 	features.flush_by_asid = bit(svm.d, 6);
+	features.decode_assists = bit(svm.d, 7);
 	features.invlpgb = bit(sizes.b, 3);
 	features.host = (struct rhz_host_cpu){
 		.maxphyaddr = (uint8_t)sizes.a,
@@ -62,4 +88,14 @@ void features_read(void)
 		.nx = true, /* boot.S goes nowhere without */
 	};
 	read_guest(&features.guest, &vendor);
+	features.pcid = features.guest.pcid;
+	features.invpcid = features.guest.invpcid;
+	features.cr4 = cr4_bits(vendor.a);
+}
+
+void features_shadow(void)
+{
+	features.guest.pcid = features.guest.invpcid = true;
+	features.guest.pks = false;
+	features.cr4 |= RHZ_CR4_PCIDE;
 }

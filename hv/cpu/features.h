@@ -6,15 +6,20 @@
 #include <rhizome/rhizome.h>
 
 struct features {
-	bool svm, nested_paging, next_rip, flush_by_asid, invlpgb;
+	bool svm, nested_paging, next_rip, flush_by_asid, decode_assists, invlpgb;
+	bool pcid, invpcid; /* the processor's; the guest may have ours */
 	bool x2apic;
 	uint32_t asids;
 	struct rhz_host_cpu host;
-	struct rhz_cpuid guest; /* the guest sees the processor's own CPUID */
+	uint64_t cr4;           /* bits that the guest may set */
+	struct rhz_cpuid guest; /* what the guest's CPUID says of paging */
 };
 
 extern struct features features;
 
 void features_read(void);
+
+/* Under shadow paging the guest gets PCID and INVPCID, which we do for it, and not PKS. */
+void features_shadow(void);
 
 #endif

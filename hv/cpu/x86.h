@@ -9,11 +9,15 @@
 #define HV_INLINE static inline __attribute__((always_inline))
 
 #define CR0_PE (1ull << 0)
+#define CR0_MP (1ull << 1)
+#define CR0_TS (1ull << 3)
 #define CR0_ET (1ull << 4)
 #define CR0_NE (1ull << 5)
 #define CR0_PG (1ull << 31)
 #define CR4_PAE (1ull << 5)
 #define CR4_LA57 (1ull << 12)
+#define CR4_OSXSAVE (1ull << 18)
+#define CR4_PKE (1ull << 22)
 #define EFER_SCE (1ull << 0)
 #define EFER_LME (1ull << 8)
 #define EFER_LMA (1ull << 10)
@@ -21,10 +25,13 @@
 #define EFER_SVME (1ull << 12)
 #define RFLAGS_FIXED (1ull << 1)
 #define RFLAGS_TF (1ull << 8)
+#define RFLAGS_VM (1ull << 17)
+#define RFLAGS_AC (1ull << 18)
 
 /* Vectors [APM2 8.2]. */
-enum { VECTOR_DB = 1, VECTOR_NMI = 2, VECTOR_BP = 3, VECTOR_OF = 4, VECTOR_UD = 6, VECTOR_DF = 8,
-       VECTOR_GP = 13, VECTOR_PF = 14, VECTORS = 32 };
+enum { VECTOR_DE = 0, VECTOR_DB = 1, VECTOR_NMI = 2, VECTOR_BP = 3, VECTOR_OF = 4, VECTOR_UD = 6,
+       VECTOR_DF = 8, VECTOR_TS = 10, VECTOR_NP = 11, VECTOR_SS = 12, VECTOR_GP = 13,
+       VECTOR_PF = 14, VECTORS = 32 };
 
 /* Model-specific registers [APM2 appendix A]. */
 #define MSR_APIC_BASE 0x1bu
@@ -143,6 +150,21 @@ bool wrmsr_safe(uint32_t msr, uint64_t value);
 CR_ACCESS(2)
 CR_ACCESS(3)
 CR_ACCESS(4)
+
+/* Forgets one address under a tag [APM3 INVLPGA]. */
+HV_INLINE void invlpga(uint64_t gva, uint32_t asid)
+{
+	__asm__ volatile("invlpga %0, %1" : : "a"(gva), "c"(asid) : "memory");
+}
+
+/* The guest's: neither VMRUN nor we change it. Needs CR4.PKE. */
+HV_INLINE uint32_t rdpkru(void)
+{
+	uint32_t value, zero;
+
+	__asm__ volatile("rdpkru" : "=a"(value), "=d"(zero) : "c"(0));
+	return value;
+}
 
 HV_INLINE __attribute__((noreturn)) void halt_forever(void)
 {

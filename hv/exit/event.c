@@ -4,6 +4,7 @@
 
 #include "cpu/x86.h"
 #include "svm/guest.h"
+#include "svm/screen.h"
 
 #define DR6_BS (1ull << 14)
 
@@ -36,14 +37,52 @@ void event_requeue(struct guest *g)
 	vmcb->event = event;
 }
 
+/* Exceptions of which a second one makes a double fault [APM2 8.2.9, table 8-3]. */
+static bool is_contributory(unsigned vector)
+{
+	return vector == VECTOR_DE || (vector >= VECTOR_TS && vector <= VECTOR_GP);
+}
+
+static bool has_error_code(unsigned vector)
+{
+	return vector == VECTOR_DF || (vector >= VECTOR_TS && vector <= VECTOR_PF);
+}
+
+void event_exception(struct guest *g, unsigned vector, uint32_t error_code)
+{
+	const uint64_t first = g->vmcb->exit_interrupt;
+	const unsigned before = first & EVENT_VECTOR;
+	const bool faults = is_contributory(vector) || vector == VECTOR_PF;
+
+	if ((first & (EVENT_VALID | EVENT_TYPE)) == (EVENT_VALID | EVENT_EXCEPTION) && faults) {
+		if (before == VECTOR_DF)
+			guest_died(g, "triple fault");
+		if (before == VECTOR_PF || (is_contributory(before) && vector != VECTOR_PF)) {
+			vector = VECTOR_DF;
+			error_code = 0;
+		}
+	}
+	g->vmcb->event = EVENT_VALID | EVENT_EXCEPTION | vector;
+	if (has_error_code(vector))
+		g->vmcb->event |= EVENT_HAS_ERROR_CODE | (uint64_t)error_code << 32;
+}
+
 void event_ud(struct guest *g)
 {
-	g->vmcb->event = EVENT_VALID | EVENT_EXCEPTION | VECTOR_UD;
+	event_exception(g, VECTOR_UD, 0);
 }
 
 void event_gp(struct guest *g)
 {
-	g->vmcb->event = EVENT_VALID | EVENT_EXCEPTION | EVENT_HAS_ERROR_CODE | VECTOR_GP;
+	event_exception(g, VECTOR_GP, 0);
+}
+
+void event_reflect(struct guest *g, uint64_t gva, const struct rhz_fault *fault)
+{
+	/* An intercepted #PF leaves CR2 as it was [APM2 15.12.15]. */
+	if (fault->vector == VECTOR_PF)
+		g->vmcb->cr2 = gva;
+	event_exception(g, fault->vector, fault->error_code);
 }
 
 void event_skip_to(struct guest *g, uint64_t rip)

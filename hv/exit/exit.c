@@ -2,11 +2,13 @@
 /* From the exit code to its handler, and the exits that end the guest. */
 #include "exit/exit.h"
 
+#include "boot/info.h"
+#include "cpu/x86.h"
 #include "exit/stats.h"
 #include "svm/guest.h"
 #include "svm/screen.h"
 
-static __attribute__((noreturn)) void exit_ends(struct guest *g)
+static void exit_ends(struct guest *g)
 {
 	switch ((uint32_t)g->vmcb->exit_code) {
 	case EXIT_SHUTDOWN:
@@ -20,29 +22,55 @@ static __attribute__((noreturn)) void exit_ends(struct guest *g)
 	}
 }
 
+struct reaction {
+	void (*handle)(struct guest *g); /* null: the guest ends */
+	enum exit_kind kind;
+};
+
+static const struct reaction reactions[EXIT_CODES] = {
+	[EXIT_CR_READ + 0] = { exit_cr_read, KIND_CR_READ },
+	[EXIT_CR_READ + 3] = { exit_cr_read, KIND_CR_READ },
+	[EXIT_CR_READ + 4] = { exit_cr_read, KIND_CR_READ },
+	[EXIT_CR_WRITE + 0] = { exit_cr_write, KIND_CR_WRITE },
+	[EXIT_CR_WRITE + 3] = { exit_cr3_write, KIND_CR3_WRITE },
+	[EXIT_CR_WRITE + 4] = { exit_cr_write, KIND_CR_WRITE },
+	[EXIT_CR0_SEL_WRITE] = { exit_cr_write, KIND_CR_WRITE },
+	[EXIT_EXCEPTION + VECTOR_UD] = { exit_ud, KIND_UD },
+	[EXIT_EXCEPTION + VECTOR_GP] = { exit_gp, KIND_GP },
+	[EXIT_EXCEPTION + VECTOR_PF] = { exit_pf, KIND_PF },
+	[EXIT_SMI] = { exit_smi, KIND_SMI },
+	[EXIT_CPUID] = { exit_cpuid, KIND_CPUID },
+	[EXIT_INVD] = { exit_invd, KIND_INVD },
+	[EXIT_INVLPG] = { exit_invlpg, KIND_INVLPG },
+	[EXIT_INVPCID] = { exit_invpcid, KIND_INVPCID },
+	[EXIT_IOIO] = { exit_io, KIND_IO },
+	[EXIT_MSR] = { exit_msr, KIND_MSR },
+	[EXIT_INVLPGA] = { exit_svm_instruction, KIND_SVM },
+	[EXIT_VMRUN] = { exit_svm_instruction, KIND_SVM },
+	[EXIT_VMMCALL] = { exit_svm_instruction, KIND_SVM },
+	[EXIT_VMLOAD] = { exit_svm_instruction, KIND_SVM },
+	[EXIT_VMSAVE] = { exit_svm_instruction, KIND_SVM },
+	[EXIT_STGI] = { exit_svm_instruction, KIND_SVM },
+	[EXIT_CLGI] = { exit_svm_instruction, KIND_SVM },
+	[EXIT_SKINIT] = { exit_svm_instruction, KIND_SVM },
+	[EXIT_INVLPGB] = { exit_svm_instruction, KIND_SVM },
+	[EXIT_TLBSYNC] = { exit_svm_instruction, KIND_SVM },
+};
+
+static const struct reaction end_of_guest = { exit_ends, KIND_OTHER };
+static const struct reaction nested_fault = { exit_npf, KIND_NPF };
+
 void exit_handle(struct guest *g)
 {
-	switch (stats_count(g, g->vmcb->exit_code)) {
-	case KIND_NPF:
-		exit_npf(g);
-		break;
-	case KIND_MSR:
-		exit_msr(g);
-		break;
-	case KIND_IO:
-		exit_io(g);
-		break;
-	case KIND_SMI:
-		exit_smi(g);
-		break;
-	case KIND_INVD:
-		exit_invd(g);
-		break;
-	case KIND_SVM:
-		exit_svm_instruction(g);
-		break;
-	case KIND_OTHER:
-	case KINDS:
-		exit_ends(g);
-	}
+	const uint32_t code = (uint32_t)g->vmcb->exit_code;
+	const struct reaction *reaction = &end_of_guest;
+
+	if (code < EXIT_CODES && reactions[code].handle)
+		reaction = &reactions[code];
+	else if (code == EXIT_NPF)
+		reaction = &nested_fault;
+	g->exits_of[reaction->kind]++;
+	if (__builtin_expect(boot_info.options.stats_seconds != 0, 0))
+		stats_tick(g);
+	reaction->handle(g);
 }

@@ -3,6 +3,9 @@
 #ifndef HV_EXIT_EXIT_H
 #define HV_EXIT_EXIT_H
 
+#include <stdbool.h>
+#include <stdint.h>
+
 struct guest;
 
 /* Calls the handler of the exit that just happened. */
@@ -14,6 +17,24 @@ void exit_io(struct guest *g);
 void exit_smi(struct guest *g);
 void exit_invd(struct guest *g);
 void exit_svm_instruction(struct guest *g);
+
+/* Under shadow paging only. */
+void exit_pf(struct guest *g);
+void exit_cr3_write(struct guest *g);
+void exit_cr_write(struct guest *g);
+void exit_cr_read(struct guest *g);
+void exit_invlpg(struct guest *g);
+void exit_invpcid(struct guest *g);
+void exit_cpuid(struct guest *g);
+void exit_ud(struct guest *g);
+void exit_gp(struct guest *g);
+
+/* Stores under shadow paging, to a guest's table and to an APIC's page; and below. */
+void exit_tracked(struct guest *g, uint64_t gva, uint64_t gpa);
+void exit_mmio_write(struct guest *g, uint64_t gva, uint64_t gpa);
+
+/* If a MOV to CR3 or CR4 is at rip, does it as at its exit. */
+bool cr_move_again(struct guest *g);
 
 /* What exit_msr and exit_io intercept; called once. */
 void exit_msr_init(void);

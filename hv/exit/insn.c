@@ -7,73 +7,21 @@
 #include "exit/insn.h"
 
 #include "cpu/features.h"
-#include "cpu/x86.h"
-#include "mem/guest.h"
+#include "exit/gva.h"
 #include "svm/guest.h"
 
-enum { INSN_MAX = 15 };
-
-#define SEGMENT_LONG (1u << 9) /* L and D of a code segment's attributes */
-#define SEGMENT_DEFAULT32 (1u << 10)
-
 struct insn {
-	uint8_t bytes[INSN_MAX];
+	uint8_t bytes[CODE_MAX];
 	unsigned length;  /* fetched */
 	unsigned opcode;  /* where it begins, after the prefixes */
 	uint8_t rex;
 	bool long_mode, operand32, address16, address_prefix;
 };
 
-static bool read_entry(void *ctx, rhz_gpa at, unsigned bytes, uint64_t *value)
-{
-	*value = 0;
-	return guest_memory_read(ctx, at.v, value, bytes);
-}
-
-static bool translate(struct guest *g, uint64_t gva, uint64_t *gpa)
-{
-	const struct vmcb *v = g->vmcb;
-	struct rhz_regs regs = {
-		.cr0 = v->cr0, .cr3 = v->cr3, .cr4 = v->cr4, .efer = v->efer,
-	};
-	struct rhz_mode mode;
-	struct rhz_walk walk;
-
-	*gpa = gva;
-	if (!(v->cr0 & CR0_PG))
-		return true;
-	if (rhz_mode_init(&mode, &features.guest, &regs) != RHZ_OK)
-		return false;
-	/* Under nested paging the PDPTEs are not kept in registers [APM2 15.25.10]. */
-	if (mode.paging == RHZ_PAGING_PAE &&
-	    !guest_memory_read(g, v->cr3 & mode.cr3_table, regs.pdpte, sizeof(regs.pdpte)))
-		return false;
-	/* The fetch itself succeeded a moment ago: rights need not be judged again. */
-	rhz_guest_walk(&mode, &regs, (rhz_gva){ gva }, 0, read_entry, g, &walk);
-	*gpa = walk.gpa.v;
-	return walk.outcome == RHZ_WALK_OK || walk.outcome == RHZ_WALK_RIGHTS;
-}
-
 static bool fetch(struct guest *g, struct insn *insn)
 {
-	const struct vmcb *v = g->vmcb;
-	uint64_t gva = v->rip, gpa;
-
-	insn->long_mode = (v->efer & EFER_LMA) && (v->cs.attributes & SEGMENT_LONG);
-	if (!insn->long_mode)
-		gva = (uint32_t)(gva + v->cs.base);
-	insn->length = 0;
-	while (insn->length < INSN_MAX) {
-		const uint64_t at = gva + insn->length, left = 4096 - at % 4096;
-		uint64_t bytes = INSN_MAX - insn->length;
-
-		if (bytes > left)
-			bytes = left;
-		if (!translate(g, at, &gpa) ||
-		    !guest_memory_read(g, gpa, insn->bytes + insn->length, bytes))
-			break;
-		insn->length += (unsigned)bytes;
-	}
+	insn->long_mode = gva_is_64bit(g);
+	insn->length = gva_fetch(g, insn->bytes);
 	return insn->length > 0;
 }
 
@@ -144,6 +92,115 @@ static unsigned operand_bytes(const struct insn *insn, unsigned at)
 	return 1 + (mode == 1 ? 1u : 4u);
 }
 
+/* The segment's base for an operand whose base register is 'base' [APM3 1.2]. */
+static uint64_t segment_base(const struct guest *g, const struct insn *insn, unsigned base)
+{
+	const struct vmcb *v = g->vmcb;
+	const struct vmcb_segment *segment = base == REG_RSP || base == REG_RBP ? &v->ss : &v->ds;
+
+	for (unsigned i = 0; i < insn->opcode; i++) {
+		switch (insn->bytes[i]) {
+		case 0x26: segment = &v->es; break;
+		case 0x2e: segment = &v->cs; break;
+		case 0x36: segment = &v->ss; break;
+		case 0x3e: segment = &v->ds; break;
+		case 0x64: segment = &v->fs; break;
+		case 0x65: segment = &v->gs; break;
+		default: break;
+		}
+	}
+	if (insn->long_mode && segment != &v->fs && segment != &v->gs)
+		return 0;
+	return segment->base;
+}
+
+/* A displacement, sign-extended. */
+static uint64_t displacement(const uint8_t *at, unsigned bytes)
+{
+	if (bytes == 1)
+		return (uint64_t)(int64_t)(int8_t)at[0];
+	if (bytes == 2)
+		return (uint64_t)(int64_t)(int16_t)(at[0] | at[1] << 8);
+	return (uint64_t)(int64_t)(int32_t)(at[0] | at[1] << 8 | at[2] << 16 |
+	                                    (uint32_t)at[3] << 24);
+}
+
+static uint64_t address16(const struct guest *g, const struct insn *insn, unsigned at)
+{
+	static const uint8_t base[8] = { 3, 3, 5, 5, 6, 7, 5, 3 }, index[4] = { 6, 7, 6, 7 };
+	const unsigned mode = insn->bytes[at] >> 6, rm = insn->bytes[at] & 7;
+	const unsigned n = operand_bytes(insn, at) - 1;
+	uint64_t offset = n ? displacement(insn->bytes + at + 1, n) : 0;
+	const bool absolute = mode == 0 && rm == 6;
+
+	if (!absolute)
+		offset += g->reg[base[rm]] + (rm < 4 ? g->reg[index[rm]] : 0);
+	return (offset & 0xffff) + segment_base(g, insn, absolute ? 3u : base[rm]);
+}
+
+/* The address of the operand whose ModRM is at 'at' of an instruction that ends at rip. */
+static uint64_t address(const struct guest *g, const struct insn *insn, unsigned at, uint64_t rip)
+{
+	const uint8_t *bytes = insn->bytes + at;
+	const unsigned mode = bytes[0] >> 6, rm = bytes[0] & 7, total = operand_bytes(insn, at);
+	const unsigned sib = rm == 4;
+	const unsigned n = total - 1 - sib;
+	unsigned base = rm | (insn->rex & 1u) << 3;
+	uint64_t offset;
+
+	if (insn->address16)
+		return (uint32_t)address16(g, insn, at);
+	offset = n ? displacement(bytes + 1 + sib, n) : 0;
+	if (sib) {
+		const unsigned index = (bytes[1] >> 3 & 7u) | (insn->rex & 2u) << 2;
+
+		base = (bytes[1] & 7u) | (insn->rex & 1u) << 3;
+		if (index != REG_RSP)
+			offset += g->reg[index] << (bytes[1] >> 6);
+	}
+	if (mode == 0 && (base & 7) == REG_RBP) {
+		if (insn->long_mode && !sib)
+			offset += rip;
+		base = REGS; /* none */
+	} else {
+		offset += g->reg[base];
+	}
+	if (!insn->long_mode || insn->address_prefix)
+		offset = (uint32_t)offset;
+	offset += segment_base(g, insn, base);
+	return insn->long_mode ? offset : (uint32_t)offset;
+}
+
+bool insn_operand(struct guest *g, unsigned opcode_bytes, struct insn_operand *operand)
+{
+	struct insn insn;
+	unsigned modrm, length;
+
+	if (!fetch(g, &insn))
+		return false;
+	read_prefixes(g, &insn);
+	modrm = insn.opcode + opcode_bytes;
+	length = modrm < insn.length ? operand_bytes(&insn, modrm) : 0;
+	if (!length || modrm + length > insn.length)
+		return false;
+	operand->rip = g->vmcb->rip + modrm + length;
+	operand->reg = (insn.bytes[modrm] >> 3 & 7u) | (insn.rex & 4u) << 1;
+	operand->gva = address(g, &insn, modrm, operand->rip);
+	return true;
+}
+
+bool insn_is_invpcid(struct guest *g)
+{
+	struct insn insn;
+
+	if (!fetch(g, &insn))
+		return false;
+	read_prefixes(g, &insn);
+	return insn.opcode + 3 < insn.length && insn.bytes[0] == 0x66 &&
+	       insn.bytes[insn.opcode] == 0x0f && insn.bytes[insn.opcode + 1] == 0x38 &&
+	       insn.bytes[insn.opcode + 2] == 0x82;
+}
+
 static uint32_t immediate(const struct insn *insn, unsigned at)
 {
 	return insn->bytes[at] | (uint32_t)insn->bytes[at + 1] << 8 |
@@ -157,7 +214,7 @@ static unsigned store_length(const struct insn *insn, struct insn_store *store,
 	const uint8_t opcode = insn->bytes[insn->opcode];
 	unsigned operand;
 
-	if (modrm + 6 >= INSN_MAX || !insn->operand32 || (insn->rex & 8))
+	if (modrm + 6 >= CODE_MAX || !insn->operand32 || (insn->rex & 8))
 		return 0;
 	if (opcode == 0xa3) { /* MOV moffs, eax */
 		if (insn->address_prefix)
@@ -177,7 +234,7 @@ static unsigned store_length(const struct insn *insn, struct insn_store *store,
 	case 0x89: /* MOV r/m, r */
 		return modrm + operand;
 	case 0xc7: /* MOV r/m, imm */
-		if (insn->bytes[modrm] >> 3 & 7 || modrm + operand + 4 > INSN_MAX)
+		if (insn->bytes[modrm] >> 3 & 7 || modrm + operand + 4 > CODE_MAX)
 			return 0;
 		store->value = immediate(insn, modrm + operand);
 		return modrm + operand + 4;

@@ -14,6 +14,22 @@ struct guest;
  */
 bool insn_end(struct guest *g, unsigned opcode_bytes, uint64_t *rip);
 
+/* A memory operand, with the register that stands beside it. */
+struct insn_operand {
+	uint64_t gva;
+	unsigned reg;
+	uint64_t rip; /* the next instruction */
+};
+
+/*
+ * Decodes the memory operand of the instruction at rip, 'opcode_bytes' as above. False: there is
+ * none, or it cannot be fetched; the guest runs it again.
+ */
+bool insn_operand(struct guest *g, unsigned opcode_bytes, struct insn_operand *operand);
+
+/* True if an INVPCID is at rip. */
+bool insn_is_invpcid(struct guest *g);
+
 enum insn_store_kind { INSN_MOV, INSN_XCHG };
 
 struct insn_store {

@@ -11,6 +11,7 @@
 #include "exit/insn.h"
 #include "svm/guest.h"
 #include "svm/permission.h"
+#include "svm/registers.h"
 
 #define VM_CR_LOCK_SVMDIS 0x18ull
 #define SYSCFG_SMEE (1ull << 23)
@@ -47,9 +48,24 @@ static unsigned mtrr_index(uint32_t msr)
 	return MTRRS;
 }
 
+static bool load_efer(struct guest *g, uint64_t value)
+{
+	struct rhz_regs regs;
+
+	if (g->shadow) {
+		regs = *rhz_vcpu_regs(g->mmu);
+		regs.cr0 = registers_cr0(g);
+		regs.efer = value;
+		return registers_load(g, &regs);
+	}
+	if ((g->vmcb->cr0 & CR0_PG) && ((value ^ g->vmcb->efer) & EFER_LME))
+		return false;
+	g->vmcb->efer = value | (g->vmcb->efer & EFER_LMA) | EFER_SVME;
+	return true;
+}
+
 static bool write_efer(struct guest *g, uint64_t value)
 {
-	const struct vmcb *vmcb = g->vmcb;
 	uint64_t allowed = EFER_GUEST;
 
 	value &= ~EFER_LMA; /* writes to it are ignored: the processor keeps it */
@@ -57,12 +73,7 @@ static bool write_efer(struct guest *g, uint64_t value)
 		allowed &= ~EFER_FFXSR;
 	if (!(cpuid(0x80000001, 0).c >> 17 & 1))
 		allowed &= ~EFER_TCE;
-	if (value & ~allowed)
-		return false;
-	if ((vmcb->cr0 & CR0_PG) && ((value ^ vmcb->efer) & EFER_LME))
-		return false;
-	g->vmcb->efer = value | (vmcb->efer & EFER_LMA) | EFER_SVME;
-	return true;
+	return !(value & ~allowed) && load_efer(g, value);
 }
 
 /* False: #GP. */
@@ -76,7 +87,7 @@ static bool read_msr(struct guest *g, uint32_t msr, uint64_t *value)
 	}
 	switch (msr) {
 	case MSR_EFER:
-		*value = g->vmcb->efer & ~EFER_SVME;
+		*value = registers_efer(g);
 		return true;
 	case MSR_VM_CR:
 		*value = VM_CR_LOCK_SVMDIS;

@@ -15,36 +15,10 @@ _Static_assert((int)KINDS <= (int)EXIT_KINDS, "one counter a kind");
 static const char *const names[KINDS] = {
 	[KIND_NPF] = "npf", [KIND_MSR] = "msr", [KIND_IO] = "io", [KIND_SMI] = "smi",
 	[KIND_INVD] = "invd", [KIND_SVM] = "svm_instruction", [KIND_OTHER] = "other",
+	[KIND_PF] = "pf", [KIND_CR3_WRITE] = "cr3_write", [KIND_CR_WRITE] = "cr_write",
+	[KIND_CR_READ] = "cr_read", [KIND_INVLPG] = "invlpg", [KIND_INVPCID] = "invpcid",
+	[KIND_CPUID] = "cpuid", [KIND_UD] = "ud", [KIND_GP] = "gp",
 };
-
-static enum exit_kind kind_of(uint64_t exit_code)
-{
-	switch ((uint32_t)exit_code) {
-	case EXIT_NPF:
-		return KIND_NPF;
-	case EXIT_MSR:
-		return KIND_MSR;
-	case EXIT_IOIO:
-		return KIND_IO;
-	case EXIT_SMI:
-		return KIND_SMI;
-	case EXIT_INVD:
-		return KIND_INVD;
-	case EXIT_INVLPGA:
-	case EXIT_VMRUN:
-	case EXIT_VMMCALL:
-	case EXIT_VMLOAD:
-	case EXIT_VMSAVE:
-	case EXIT_STGI:
-	case EXIT_CLGI:
-	case EXIT_SKINIT:
-	case EXIT_INVLPGB:
-	case EXIT_TLBSYNC:
-		return KIND_SVM;
-	default:
-		return KIND_OTHER;
-	}
-}
 
 static uint64_t ticks_per_line, next_line; /* of the TSC; 0: no lines but the last */
 
@@ -56,16 +30,12 @@ void stats_init(void)
 	next_line = rdtsc() + ticks_per_line;
 }
 
-enum exit_kind stats_count(struct guest *g, uint64_t exit_code)
+void stats_tick(const struct guest *g)
 {
-	enum exit_kind kind = kind_of(exit_code);
-
-	g->exits_of[kind]++;
-	if (__builtin_expect(next_line && rdtsc() >= next_line, 0)) {
-		next_line = rdtsc() + ticks_per_line;
-		stats_print(g);
-	}
-	return kind;
+	if (rdtsc() < next_line)
+		return;
+	next_line = rdtsc() + ticks_per_line;
+	stats_print(g);
 }
 
 struct counter { const char *name; size_t offset; };

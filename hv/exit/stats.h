@@ -7,7 +7,7 @@
 
 struct guest;
 
-/* What exits are counted by, and handled by. */
+/* What exits are counted by. */
 enum exit_kind {
 	KIND_NPF,
 	KIND_MSR,
@@ -15,6 +15,15 @@ enum exit_kind {
 	KIND_SMI,
 	KIND_INVD,
 	KIND_SVM,   /* an instruction of SVM's */
+	KIND_PF,    /* from here on under shadow paging only */
+	KIND_CR3_WRITE,
+	KIND_CR_WRITE,
+	KIND_CR_READ,
+	KIND_INVLPG,
+	KIND_INVPCID,
+	KIND_CPUID,
+	KIND_UD,
+	KIND_GP,
 	KIND_OTHER, /* the guest has ended, or we have a bug */
 	KINDS
 };
@@ -22,8 +31,8 @@ enum exit_kind {
 /* Begins the lines at intervals, if the options ask for them. */
 void stats_init(void);
 
-/* Counts an exit and answers its kind. Prints when it is time. */
-enum exit_kind stats_count(struct guest *g, uint64_t exit_code);
+/* Prints a line if it is time; called at exits if there are to be lines. */
+void stats_tick(const struct guest *g);
 
 /* Prints them as one line: "rhizome: stats " and a JSON object. */
 void stats_print(const struct guest *g);

@@ -71,15 +71,28 @@ static void page_free(void *ctx, void *page, rhz_hpa hpa)
 
 static const struct rhz_host host = { .page_alloc = page_alloc, .page_free = page_free };
 
+/*
+ * Under nested paging every page's table, and it is enough for ever. Under shadow paging a guest
+ * has as many tables as it has processes: one page in 32 of memory, and reclaim beyond.
+ */
+static uint32_t quota(uint64_t top)
+{
+	const uint64_t pages = boot_info.options.shadow ? top / PAGE_BYTES / 32 :
+	                                                  top / LARGE_BYTES;
+
+	return (uint32_t)(pages + SPARE_PAGES);
+}
+
 static struct rhz_vm_config vm_config(void)
 {
 	const uint64_t top = map_top(&machine_map, UINT64_MAX);
 
 	return (struct rhz_vm_config){
-		.kind = features.guest.la57 ? RHZ_NPT_5LEVEL : RHZ_NPT_4LEVEL,
+		.kind = boot_info.options.shadow ? RHZ_SHADOW :
+		        features.guest.la57 ? RHZ_NPT_5LEVEL : RHZ_NPT_4LEVEL,
 		.host_cpu = features.host,
 		.cpuid = features.guest,
-		.quota = (uint32_t)(top / LARGE_BYTES + SPARE_PAGES),
+		.quota = quota(top),
 		.options = boot_info.options.tricks_off,
 		.host = &host,
 	};
@@ -231,6 +244,7 @@ void guest_memory_init(struct guest *g)
 	add_high_slots(g);
 	check(rhz_vcpu_create(g->vm, keep(rhz_vcpu_size()), rhz_vcpu_size(), &vcpu_config,
 	                      &g->mmu));
+	g->vm_stats = rhz_vm_stats(g->vm);
 	rhz_cpu_init(&g->cpu, 0, 1, features.asids - 1, features.flush_by_asid);
 }
 
@@ -284,12 +298,19 @@ static bool is_readable(uint64_t gpa, uint64_t bytes)
 	       (gpa >= 0xc0000 && gpa + bytes <= 0x100000);
 }
 
-bool guest_memory_read(struct guest *g, uint64_t gpa, void *to, uint64_t bytes)
+void *guest_memory_at(struct guest *g, uint64_t gpa, uint64_t bytes)
 {
 	uint64_t left;
-	const void *at = rhz_vm_at(g->vm, 0, (rhz_gpa){ gpa }, &left);
+	void *at = rhz_vm_at(g->vm, 0, (rhz_gpa){ gpa }, &left);
 
-	if (!at || left < bytes || !is_readable(gpa, bytes))
+	return at && left >= bytes && is_readable(gpa, bytes) ? at : NULL;
+}
+
+bool guest_memory_read(struct guest *g, uint64_t gpa, void *to, uint64_t bytes)
+{
+	const void *at = guest_memory_at(g, gpa, bytes);
+
+	if (!at)
 		return false;
 	memcpy(to, at, bytes);
 	return true;

@@ -20,6 +20,9 @@ void guest_memory_init(struct guest *g);
  */
 void guest_memory_fill(struct guest *g, uint64_t gpa);
 
+/* Where guest-physical memory lies for us; null if not all of it is RAM or ROM of the guest's. */
+void *guest_memory_at(struct guest *g, uint64_t gpa, uint64_t bytes);
+
 /* Reads guest-physical memory; false if it is not RAM of the guest's. */
 bool guest_memory_read(struct guest *g, uint64_t gpa, void *to, uint64_t bytes);
 

@@ -13,19 +13,27 @@
  */
 enum { REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_RSP, REG_RBP, REG_RSI, REG_RDI, REGS = 16 };
 
-enum { LAST_EXITS = 8, EXIT_KINDS = 12 };
+enum { LAST_EXITS = 8, EXIT_KINDS = 24 };
 
 struct exit_record { uint64_t code, info1, info2, rip; };
+
+/* Where code was found through the shadow tables; good until anything is taken from a table. */
+struct code_page { uint64_t gva, root, removals; const uint8_t *at; };
+enum { CODE_PAGES = 64 };
 
 struct guest {
 	uint64_t reg[REGS];
 	struct vmcb *vmcb;
 	uint64_t vmcb_pa, host_vmcb_pa;
 
+	bool shadow; /* paging=shadow: the processor walks our tables of the guest's */
 	struct rhz_vm *vm;
 	struct rhz_vcpu *mmu;
 	struct rhz_cpu cpu;
-	bool flush_address; /* the library asked for it at the last fault */
+	struct rhz_entry entry; /* the last one */
+	const struct rhz_vm_stats *vm_stats;
+	struct code_page code[CODE_PAGES];
+	bool flush_address; /* the library asked for it at the last nested fault */
 
 	uint64_t exits;
 	uint64_t exits_of[EXIT_KINDS];

@@ -10,27 +10,32 @@
 
 void svm_enter(uint64_t reg[REGS], uint64_t vmcb_pa, uint64_t host_vmcb_pa);
 
+/* TLB_CONTROL for what the library asks; without flush-by-ASID all tags must go. */
+static uint8_t tlb_control(const struct guest *g, enum rhz_flush flush)
+{
+	/* No instruction flushes one guest-physical address. */
+	if (flush == RHZ_FLUSH_NONE && !g->flush_address)
+		return TLB_FLUSH_NONE;
+	return flush != RHZ_FLUSH_ALL && features.flush_by_asid ? TLB_FLUSH_ASID : TLB_FLUSH_ALL;
+}
+
 /* Asks the library what to run under. There is one vCPU, so nobody need be told that it runs. */
 static void prepare(struct guest *g)
 {
 	struct vmcb *vmcb = g->vmcb;
-	struct rhz_entry entry;
+	struct rhz_entry *entry = &g->entry;
 
-	while (rhz_vcpu_enter(g->mmu, &g->cpu, &entry) == RHZ_ENTER_PREPARE) {
+	while (__builtin_expect(rhz_vcpu_enter(g->mmu, &g->cpu, entry) == RHZ_ENTER_PREPARE, 0)) {
 		if (rhz_vcpu_prepare(g->mmu) != RHZ_LOAD_OK)
-			guest_died(g, "no memory for the guest's nested page tables");
+			guest_died(g, "no memory for the guest's page tables");
 	}
-	vmcb->nested_cr3 = entry.root.v;
-	vmcb->asid = entry.tag;
-	if (g->flush_address && entry.flush == RHZ_FLUSH_NONE)
-		entry.flush = RHZ_FLUSH_TAG; /* no instruction flushes one guest-physical address */
-	g->flush_address = false;
-	if (entry.flush == RHZ_FLUSH_NONE)
-		vmcb->tlb_control = TLB_FLUSH_NONE;
-	else if (entry.flush == RHZ_FLUSH_TAG && features.flush_by_asid)
-		vmcb->tlb_control = TLB_FLUSH_ASID;
+	if (g->shadow)
+		vmcb->cr3 = entry->root.v;
 	else
-		vmcb->tlb_control = TLB_FLUSH_ALL;
+		vmcb->nested_cr3 = entry->root.v;
+	vmcb->asid = entry->tag;
+	vmcb->tlb_control = tlb_control(g, entry->flush);
+	g->flush_address = false;
 	/* Nothing of the block is taken from the processor's cache of it [APM2 15.15]. */
 	vmcb->clean = 0;
 }

@@ -2,6 +2,7 @@
 /* Turning SVM on, and the guest's control block at its first entry. */
 #include "svm/svm.h"
 
+#include "boot/info.h"
 #include "cpu/console.h"
 #include "cpu/end.h"
 #include "cpu/features.h"
@@ -26,7 +27,7 @@ void svm_check(void)
 	if (rdmsr_safe(MSR_VM_CR, &vm_cr) && (vm_cr & VM_CR_SVMDIS))
 		end(END_DEAD, vm_cr & VM_CR_LOCK ? "SVM is disabled and locked by the firmware"
 		                                 : "SVM is disabled in VM_CR");
-	if (!features.nested_paging)
+	if (!boot_info.options.shadow && !features.nested_paging)
 		end(END_DEAD, "this processor has no nested paging");
 	if (features.asids < 2)
 		end(END_DEAD, "this processor has no ASID for a guest");
@@ -50,6 +51,23 @@ static void set_intercepts(struct vmcb *vmcb)
 		vmcb->intercept3 = INTERCEPT3_INVLPGB | INTERCEPT3_TLBSYNC;
 }
 
+/*
+ * What shadow paging needs beside: control registers are svm/registers.c's. A task switch would
+ * load CR3 without an exit. PCID and INVPCID may be ours alone: then the processor knows the
+ * instruction as #UD, and may refuse CR3's bit 63 and CR4.PCIDE before it looks at intercepts.
+ */
+static void intercept_shadow(struct vmcb *vmcb)
+{
+	vmcb->intercept1 |= INTERCEPT1_CPUID | INTERCEPT1_INVLPG | INTERCEPT1_TASK_SWITCH;
+	vmcb->intercept_exceptions = INTERCEPT_EXCEPTION(VECTOR_PF);
+	if (features.invpcid)
+		vmcb->intercept3 |= INTERCEPT3_INVPCID;
+	else
+		vmcb->intercept_exceptions |= INTERCEPT_EXCEPTION(VECTOR_UD);
+	if (!features.pcid)
+		vmcb->intercept_exceptions |= INTERCEPT_EXCEPTION(VECTOR_GP);
+}
+
 void svm_init(struct guest *g)
 {
 	struct vmcb *vmcb = frames_keep(PAGE_BYTES), *host = frames_keep(PAGE_BYTES);
@@ -67,7 +85,14 @@ void svm_init(struct guest *g)
 
 	set_intercepts(vmcb);
 	permission_init(vmcb);
-	vmcb->nested_control = NESTED_PAGING;
+	g->shadow = boot_info.options.shadow;
+	if (g->shadow)
+		intercept_shadow(vmcb);
+	else
+		vmcb->nested_control = NESTED_PAGING;
+	/* So that we can read the guest's protection keys. */
+	if (features.guest.pku)
+		write_cr4(read_cr4() | CR4_PKE);
 	vmcb->pat = rdmsr(MSR_PAT);
 	vmcb->efer = EFER_SVME; /* VMRUN demands it [APM2 15.5.1] */
 	vmcb->cr0 = CR0_ET;

@@ -7,12 +7,20 @@
 #include <stdint.h>
 
 /* Intercepts [APM2 15.9]. */
+#define INTERCEPT_CR_READ(n) (1u << (n))
+#define INTERCEPT_CR_WRITE(n) (1u << (16 + (n)))
+#define INTERCEPT_EXCEPTION(vector) (1u << (vector))
+#define INTERCEPT1_NMI (1u << 1)
 #define INTERCEPT1_SMI (1u << 2)
 #define INTERCEPT1_INIT (1u << 3)
+#define INTERCEPT1_CR0_SEL_WRITE (1u << 5)
+#define INTERCEPT1_CPUID (1u << 18)
 #define INTERCEPT1_INVD (1u << 22)
+#define INTERCEPT1_INVLPG (1u << 25)
 #define INTERCEPT1_INVLPGA (1u << 26)
 #define INTERCEPT1_IOIO (1u << 27)
 #define INTERCEPT1_MSR (1u << 28)
+#define INTERCEPT1_TASK_SWITCH (1u << 29)
 #define INTERCEPT1_SHUTDOWN (1u << 31)
 #define INTERCEPT2_VMRUN (1u << 0)
 #define INTERCEPT2_VMMCALL (1u << 1)
@@ -22,6 +30,7 @@
 #define INTERCEPT2_CLGI (1u << 5)
 #define INTERCEPT2_SKINIT (1u << 6)
 #define INTERCEPT3_INVLPGB (1u << 0)
+#define INTERCEPT3_INVPCID (1u << 2)
 #define INTERCEPT3_TLBSYNC (1u << 4)
 
 /* TLB_CONTROL [APM2 15.16.2]. */
@@ -51,12 +60,20 @@
 
 /* Exit codes [APM2 appendix C]. */
 enum {
+	EXIT_CR_READ = 0x00, /* plus the register's number */
+	EXIT_CR_WRITE = 0x10,
+	EXIT_EXCEPTION = 0x40, /* plus the vector */
+	EXIT_NMI = 0x61,
 	EXIT_SMI = 0x62,
 	EXIT_INIT = 0x63,
+	EXIT_CR0_SEL_WRITE = 0x65,
+	EXIT_CPUID = 0x72,
 	EXIT_INVD = 0x76,
+	EXIT_INVLPG = 0x79,
 	EXIT_INVLPGA = 0x7a,
 	EXIT_IOIO = 0x7b,
 	EXIT_MSR = 0x7c,
+	EXIT_TASK_SWITCH = 0x7d,
 	EXIT_SHUTDOWN = 0x7f,
 	EXIT_VMRUN = 0x80,
 	EXIT_VMMCALL = 0x81,
@@ -66,11 +83,17 @@ enum {
 	EXIT_CLGI = 0x85,
 	EXIT_SKINIT = 0x86,
 	EXIT_INVLPGB = 0xa0,
+	EXIT_INVPCID = 0xa2,
 	EXIT_TLBSYNC = 0xa4,
+	EXIT_CODES, /* one more than the last of the small codes */
 	EXIT_NPF = 0x400,
 };
 /* QEMU 7.2 writes 32 bits of it, real processors 64: compare the low half. */
 #define EXIT_INVALID 0xffffffffu
+
+/* Bits of a code segment's attributes [APM2 4.8.1]. */
+#define SEGMENT_LONG (1u << 9)
+#define SEGMENT_DEFAULT32 (1u << 10)
 
 struct vmcb_segment {
 	uint16_t selector;

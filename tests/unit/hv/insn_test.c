@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "cpu/features.h"
+#include "exit/event.h"
 #include "exit/insn.h"
 #include "mem/guest.h"
 #include "svm/guest.h"
@@ -19,6 +20,18 @@ struct features features;
 static uint8_t memory[MEMORY];
 static struct vmcb vmcb;
 static struct guest g = { .vmcb = &vmcb };
+
+void *guest_memory_at(struct guest *of, uint64_t gpa, uint64_t bytes)
+{
+	(void)of;
+	return gpa > MEMORY || bytes > MEMORY - gpa ? NULL : memory + gpa;
+}
+
+void event_reflect(struct guest *of, uint64_t gva, const struct rhz_fault *fault)
+{
+	(void)of, (void)gva, (void)fault;
+	fail_msg("nothing is reflected under nested paging");
+}
 
 bool guest_memory_read(struct guest *of, uint64_t gpa, void *to, uint64_t bytes)
 {

@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Reading through the guest's translations. Code is found through the shadow tables, which hold it
+ * since it has just run; where it was is kept until anything is taken from any table.
+ */
+#include "exit/gva.h"
+
+#include "cpu/features.h"
+#include "cpu/x86.h"
+#include "exit/event.h"
+#include "mem/guest.h"
+#include "mem/layout.h"
+#include "mem/string.h"
+#include "svm/guest.h"
+
+bool gva_is_64bit(const struct guest *g)
+{
+	return (g->vmcb->efer & EFER_LMA) && (g->vmcb->cs.attributes & SEGMENT_LONG);
+}
+
+static uint64_t linear_rip(const struct guest *g)
+{
+	const struct vmcb *v = g->vmcb;
+
+	return gva_is_64bit(g) ? v->rip : (uint32_t)(v->rip + v->cs.base);
+}
+
+static bool read_entry(void *ctx, rhz_gpa at, unsigned bytes, uint64_t *value)
+{
+	*value = 0;
+	return guest_memory_read(ctx, at.v, value, bytes);
+}
+
+/* Under nested paging: by the guest's own tables. The fetch succeeded: rights are not judged. */
+static bool translate_nested(struct guest *g, uint64_t gva, uint64_t *gpa)
+{
+	const struct vmcb *v = g->vmcb;
+	struct rhz_regs regs = {
+		.cr0 = v->cr0, .cr3 = v->cr3, .cr4 = v->cr4, .efer = v->efer,
+	};
+	struct rhz_mode mode;
+	struct rhz_walk walk;
+
+	*gpa = gva;
+	if (!(v->cr0 & CR0_PG))
+		return true;
+	if (rhz_mode_init(&mode, &features.guest, &regs) != RHZ_OK)
+		return false;
+	/* Under nested paging the PDPTEs are not kept in registers [APM2 15.25.10]. */
+	if (mode.paging == RHZ_PAGING_PAE &&
+	    !guest_memory_read(g, v->cr3 & mode.cr3_table, regs.pdpte, sizeof(regs.pdpte)))
+		return false;
+	rhz_guest_walk(&mode, &regs, (rhz_gva){ gva }, 0, read_entry, g, &walk);
+	*gpa = walk.gpa.v;
+	return walk.outcome == RHZ_WALK_OK || walk.outcome == RHZ_WALK_RIGHTS;
+}
+
+/* The host page that the shadow tables lead gva to; false if they have none. */
+static bool shadow_page(const struct guest *g, uint64_t gva, uint64_t *page)
+{
+	const uint64_t address = ((1ull << 52) - 1) & -PAGE_BYTES;
+	uint64_t table = g->entry.root.v;
+	unsigned shift = 12 + 9 * (g->entry.levels - 1u);
+
+	for (;; shift -= 9) {
+		const uint64_t entry = ((const uint64_t *)direct(table))[gva >> shift & 511];
+
+		if (!(entry & RHZ_PF_P))
+			return false;
+		table = entry & address;
+		if (shift == 12 || (entry & (1u << 7))) {
+			*page = (table & -(1ull << shift)) | (gva & ((1ull << shift) - PAGE_BYTES));
+			return true;
+		}
+	}
+}
+
+static const uint8_t *code_page(struct guest *g, uint64_t gva)
+{
+	uint64_t page = gva & -PAGE_BYTES, removals;
+	struct code_page *known;
+	struct rhz_walk walk;
+
+	if (!g->shadow)
+		return translate_nested(g, page, &page) ? guest_memory_at(g, page, PAGE_BYTES)
+		                                        : NULL;
+	removals = g->vm_stats->removals;
+	known = &g->code[(g->entry.root.v / PAGE_BYTES ^ gva / PAGE_BYTES) % CODE_PAGES];
+	if (__builtin_expect(known->gva == page && known->root == g->entry.root.v &&
+	                     known->removals == removals, 1))
+		return known->at;
+	if (shadow_page(g, gva, &page)) {
+		const uint8_t *at = guest_memory_at(g, page, PAGE_BYTES);
+
+		*known = (struct code_page){ gva & -PAGE_BYTES, g->entry.root.v,
+		                             at ? removals : UINT64_MAX, at };
+		return at;
+	}
+	if (rhz_vcpu_translate(g->mmu, (rhz_gva){ page }, 0, &walk) != RHZ_WALK_OK &&
+	    walk.outcome != RHZ_WALK_RIGHTS)
+		return NULL;
+	return guest_memory_at(g, walk.gpa.v, PAGE_BYTES);
+}
+
+const uint8_t *gva_code(struct guest *g, unsigned *left)
+{
+	const uint64_t gva = linear_rip(g), offset = gva % PAGE_BYTES;
+	const uint8_t *page = code_page(g, gva);
+
+	*left = (unsigned)(PAGE_BYTES - offset);
+	return page ? page + offset : NULL;
+}
+
+unsigned gva_fetch(struct guest *g, uint8_t bytes[CODE_MAX])
+{
+	unsigned left;
+	const uint8_t *at = gva_code(g, &left);
+
+	if (!at)
+		return 0;
+	if (left >= CODE_MAX) {
+		memcpy(bytes, at, CODE_MAX);
+		return CODE_MAX;
+	}
+	memcpy(bytes, at, left);
+	at = code_page(g, linear_rip(g) + left);
+	if (!at)
+		return left;
+	memcpy(bytes + left, at, CODE_MAX - left);
+	return CODE_MAX;
+}
+
+enum gva_result gva_translate(struct guest *g, uint64_t gva, unsigned access, uint64_t *gpa)
+{
+	const uint32_t error = (access & RHZ_ACCESS_WRITE ? RHZ_PF_W : 0u) |
+	                       (access & RHZ_ACCESS_USER ? RHZ_PF_U : 0u);
+	struct rhz_fault fault;
+	struct rhz_walk walk;
+
+	if (g->vmcb->rflags & RFLAGS_AC)
+		access |= RHZ_ACCESS_AC;
+	if (rhz_vcpu_translate(g->mmu, (rhz_gva){ gva }, access, &walk) == RHZ_WALK_OK &&
+	    walk.accessed && !(access & RHZ_ACCESS_WRITE)) {
+		*gpa = walk.gpa.v;
+		return GVA_OK;
+	}
+	switch (rhz_vcpu_page_fault(g->mmu, (rhz_gva){ gva }, error, access, &fault)) {
+	case RHZ_FAULT_RESUME: /* the bits are set now */
+		*gpa = walk.gpa.v;
+		return walk.outcome == RHZ_WALK_OK ? GVA_OK : GVA_RETRY;
+	case RHZ_FAULT_TRACKED:
+	case RHZ_FAULT_MMIO:
+		*gpa = fault.gpa.v;
+		return GVA_OK;
+	case RHZ_FAULT_REFLECT:
+		event_reflect(g, gva, &fault);
+		return GVA_FAULT;
+	case RHZ_FAULT_RETRY:
+	case RHZ_FAULT_NO_MEMORY:
+		break;
+	}
+	return GVA_RETRY;
+}
+
+enum gva_result gva_read(struct guest *g, uint64_t gva, unsigned access, void *to, unsigned bytes)
+{
+	unsigned first = (unsigned)(PAGE_BYTES - gva % PAGE_BYTES);
+	uint64_t gpa[2] = { 0 };
+	enum gva_result result;
+
+	if (first > bytes)
+		first = bytes;
+	result = gva_translate(g, gva, access, &gpa[0]);
+	if (result == GVA_OK && first < bytes)
+		result = gva_translate(g, gva + first, access, &gpa[1]);
+	if (result != GVA_OK)
+		return result;
+	if (!guest_memory_read(g, gpa[0], to, first) ||
+	    !guest_memory_read(g, gpa[1], (uint8_t *)to + first, bytes - first))
+		return GVA_NOT_MEMORY;
+	return GVA_OK;
+}

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: MIT */
+/* The guest's memory by its linear addresses: code at rip, and operands. */
+#ifndef HV_EXIT_GVA_H
+#define HV_EXIT_GVA_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct guest;
+
+enum { CODE_MAX = 15 }; /* bytes of the longest instruction [APM3 1.1] */
+
+/* True in 64-bit code, where segments but FS and GS have no base. */
+bool gva_is_64bit(const struct guest *g);
+
+/*
+ * The bytes of the instruction at rip, as far as its page goes: *left of them. Null: they are not
+ * in RAM or ROM, or not mapped any more; the guest runs the instruction again.
+ */
+const uint8_t *gva_code(struct guest *g, unsigned *left);
+
+/* Copies the instruction's bytes, from a second page if need be. Returns how many there are. */
+unsigned gva_fetch(struct guest *g, uint8_t bytes[CODE_MAX]);
+
+enum gva_result {
+	GVA_OK,
+	GVA_FAULT,      /* the exception is injected: leave the instruction where it is */
+	GVA_RETRY,      /* the guest's tables changed meanwhile: leave it where it is */
+	GVA_NOT_MEMORY, /* no RAM of the guest's there */
+};
+
+/*
+ * Translates an operand's address under shadow paging, access being RHZ_ACCESS_*; accessed and
+ * dirty bits are set as the processor would. *gpa is good to the end of the page.
+ */
+enum gva_result gva_translate(struct guest *g, uint64_t gva, unsigned access, uint64_t *gpa);
+
+/* Reads an operand, from two pages if need be; nothing is read unless all can be. */
+enum gva_result gva_read(struct guest *g, uint64_t gva, unsigned access, void *to, unsigned bytes);
+
+#endif

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The guest's control registers, as it believes them to be. Under nested paging they are the
+ * control block's; under shadow paging the library has them, and the control block carries what the
+ * processor must run our tables with.
+ */
+#ifndef HV_SVM_REGISTERS_H
+#define HV_SVM_REGISTERS_H
+
+#include <rhizome/rhizome.h>
+
+struct guest;
+
+/* Hands the control block's registers to the library: once, before the first entry. */
+void registers_init(struct guest *g);
+
+/* CR0, CR4 and EFER as the guest reads them. */
+uint64_t registers_cr0(const struct guest *g);
+uint64_t registers_cr4(const struct guest *g);
+uint64_t registers_efer(const struct guest *g);
+
+/*
+ * Loads CR0, CR3, CR4 and EFER as the guest wants them under shadow paging; LMA follows from the
+ * others. False: #GP, nothing changed.
+ */
+bool registers_load(struct guest *g, const struct rhz_regs *wanted);
+
+/* MOV to CR3 under shadow paging; false: #GP. */
+bool registers_load_cr3(struct guest *g, uint64_t cr3);
+
+#endif
