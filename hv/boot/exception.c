@@ -43,12 +43,11 @@ static void backtrace(const struct exception_frame *frame)
 	print("\n");
 }
 
-bool exception_took_nmi(void)
+bool exception_window(void)
 {
-	const bool took = nmi_taken;
-
 	nmi_taken = false;
-	return took;
+	__asm__ volatile("stgi\n\tnop\n\tclgi" : : : "memory");
+	return nmi_taken;
 }
 
 void exception_handle(struct exception_frame *frame)

@@ -17,8 +17,8 @@ struct exception_frame {
 
 extern const char exception_stubs[];
 
-/* True if an NMI was taken since the last call. */
-bool exception_took_nmi(void);
+/* Sets GIF for a moment, so that what is pending comes; true if an NMI was among it. */
+bool exception_window(void);
 
 /* Resumes at a fix-up if the instruction has one (rdmsr_safe); else the screen, and the end. */
 void exception_handle(struct exception_frame *frame);

@@ -31,7 +31,7 @@
 /* Vectors [APM2 8.2]. */
 enum { VECTOR_DE = 0, VECTOR_DB = 1, VECTOR_NMI = 2, VECTOR_BP = 3, VECTOR_OF = 4, VECTOR_UD = 6,
        VECTOR_DF = 8, VECTOR_TS = 10, VECTOR_NP = 11, VECTOR_SS = 12, VECTOR_GP = 13,
-       VECTOR_PF = 14, VECTORS = 32 };
+       VECTOR_PF = 14, VECTOR_AC = 17, VECTORS = 32 };
 
 /* Model-specific registers [APM2 appendix A]. */
 #define MSR_APIC_BASE 0x1bu

@@ -3,9 +3,10 @@
 #include "exit/event.h"
 
 #include "cpu/x86.h"
-#include "svm/guest.h"
+#include "exit/step.h"
 #include "svm/screen.h"
 
+#define RFLAGS_RF (1ull << 16)
 #define DR6_BS (1ull << 14)
 
 void event_requeue(struct guest *g)
@@ -45,7 +46,8 @@ static bool is_contributory(unsigned vector)
 
 static bool has_error_code(unsigned vector)
 {
-	return vector == VECTOR_DF || (vector >= VECTOR_TS && vector <= VECTOR_PF);
+	return vector == VECTOR_DF || (vector >= VECTOR_TS && vector <= VECTOR_PF) ||
+	       vector == VECTOR_AC;
 }
 
 void event_exception(struct guest *g, unsigned vector, uint32_t error_code)
@@ -89,7 +91,10 @@ void event_skip_to(struct guest *g, uint64_t rip)
 {
 	struct vmcb *vmcb = g->vmcb;
 
+	if (__builtin_expect(g->stepping, 0))
+		step_end(g); /* its TF is not the guest's */
 	vmcb->rip = rip;
+	vmcb->rflags &= ~RFLAGS_RF;
 	vmcb->interrupt_state &= ~INTERRUPT_SHADOW;
 	if (vmcb->rflags & RFLAGS_TF) {
 		vmcb->dr6 |= DR6_BS;

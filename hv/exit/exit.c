@@ -35,9 +35,11 @@ static const struct reaction reactions[EXIT_CODES] = {
 	[EXIT_CR_WRITE + 3] = { exit_cr3_write, KIND_CR3_WRITE },
 	[EXIT_CR_WRITE + 4] = { exit_cr_write, KIND_CR_WRITE },
 	[EXIT_CR0_SEL_WRITE] = { exit_cr_write, KIND_CR_WRITE },
+	[EXIT_EXCEPTION + VECTOR_DB] = { exit_debug, KIND_STEP },
 	[EXIT_EXCEPTION + VECTOR_UD] = { exit_ud, KIND_UD },
 	[EXIT_EXCEPTION + VECTOR_GP] = { exit_gp, KIND_GP },
 	[EXIT_EXCEPTION + VECTOR_PF] = { exit_pf, KIND_PF },
+	[EXIT_NMI] = { exit_nmi, KIND_STEP },
 	[EXIT_SMI] = { exit_smi, KIND_SMI },
 	[EXIT_CPUID] = { exit_cpuid, KIND_CPUID },
 	[EXIT_INVD] = { exit_invd, KIND_INVD },
@@ -57,6 +59,8 @@ static const struct reaction reactions[EXIT_CODES] = {
 	[EXIT_TLBSYNC] = { exit_svm_instruction, KIND_SVM },
 };
 
+/* Exceptions that are intercepted during a single step alone. */
+static const struct reaction exception = { exit_exception, KIND_STEP };
 static const struct reaction end_of_guest = { exit_ends, KIND_OTHER };
 static const struct reaction nested_fault = { exit_npf, KIND_NPF };
 
@@ -67,6 +71,8 @@ void exit_handle(struct guest *g)
 
 	if (code < EXIT_CODES && reactions[code].handle)
 		reaction = &reactions[code];
+	else if (code - EXIT_EXCEPTION < VECTORS)
+		reaction = &exception;
 	else if (code == EXIT_NPF)
 		reaction = &nested_fault;
 	g->exits_of[reaction->kind]++;

@@ -29,9 +29,19 @@ void exit_cpuid(struct guest *g);
 void exit_ud(struct guest *g);
 void exit_gp(struct guest *g);
 
-/* Stores under shadow paging, to a guest's table and to an APIC's page; and below. */
+/*
+ * A store to a guest table (RHZ_FAULT_TRACKED), or one that only emulation can do right: the
+ * instruction's at rip, or an event delivery's (EXITINTINFO is valid).
+ */
 void exit_tracked(struct guest *g, uint64_t gva, uint64_t gpa);
+
+/* Under either paging: one to an APIC's page. Of gva the offset in the page alone is looked at. */
 void exit_mmio_write(struct guest *g, uint64_t gva, uint64_t gpa);
+
+/* Exits that a single step alone asks for (exit/step.h): #DB, other exceptions, NMI. */
+void exit_debug(struct guest *g);
+void exit_exception(struct guest *g);
+void exit_nmi(struct guest *g);
 
 /* If a MOV to CR3 or CR4 is at rip, does it as at its exit. */
 bool cr_move_again(struct guest *g);

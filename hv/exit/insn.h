@@ -1,12 +1,23 @@
 /* SPDX-License-Identifier: MIT */
-/* The guest's instruction at its rip: bytes, length, and the stores that APIC drivers use. */
+/* The guest's instruction at its rip: its bytes, where it ends, and the decoder upon them. */
 #ifndef HV_EXIT_INSN_H
 #define HV_EXIT_INSN_H
 
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "insn/decode.h"
+
 struct guest;
+
+/* The code's width: 16, 32 or 64. */
+unsigned insn_bits(const struct guest *g);
+
+/* rip after so many bytes more, as the code's width wraps it. */
+uint64_t insn_advance(const struct guest *g, unsigned bytes);
+
+/* The linear address of offset 'offset' in a segment, by number. */
+uint64_t insn_linear(const struct guest *g, unsigned segment, uint64_t offset);
 
 /*
  * Where the instruction ends, 'opcode_bytes' being what follows its prefixes: from the processor if
@@ -30,22 +41,10 @@ bool insn_operand(struct guest *g, unsigned opcode_bytes, struct insn_operand *o
 /* True if an INVPCID is at rip. */
 bool insn_is_invpcid(struct guest *g);
 
-enum insn_store_kind { INSN_MOV, INSN_XCHG };
+/* Decodes the store at rip. INSN_CUT: it cannot be fetched. */
+enum insn_decoded insn_at_rip(struct guest *g, struct insn *insn);
 
-struct insn_store {
-	enum insn_store_kind kind;
-	uint32_t value;
-	unsigned reg; /* of XCHG: where the old value goes */
-	uint64_t rip; /* the next instruction */
-};
-
-enum insn_result {
-	INSN_OK,
-	INSN_NO_FETCH, /* the code is not mapped (any more): run on, it will fault */
-	INSN_UNKNOWN,  /* none of the stores that are known */
-};
-
-/* Decodes a 32-bit store: MOV from a register or an immediate, XCHG with a register. */
-enum insn_result insn_decode_store(struct guest *g, struct insn_store *store);
+/* The first byte of the opcode at rip, 0 if it cannot be fetched; *length: as far as that. */
+uint8_t insn_opcode(struct guest *g, unsigned *length);
 
 #endif

@@ -1,41 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* Nested page faults: the library maps; what it cannot is APIC writes, windows and the sink. */
-#include "cpu/apic.h"
-#include "cpu/ioapic.h"
-#include "exit/event.h"
 #include "exit/exit.h"
-#include "exit/insn.h"
 #include "mem/guest.h"
-#include "mem/layout.h"
 #include "svm/guest.h"
 #include "svm/screen.h"
-
-/* A write to a local or I/O APIC's page, which the guest may read without us. */
-static void write_apic(struct guest *g, uint64_t gpa)
-{
-	const bool local = gpa >= apic_page() && gpa < apic_page() + APIC_BYTES;
-	struct insn_store store;
-
-	/* Stacks, descriptors and page tables there: the instruction at rip is not what writes. */
-	if ((g->vmcb->exit_interrupt & EVENT_VALID) || (g->vmcb->exit_info1 & RHZ_NPF_TABLE))
-		guest_died(g, "an APIC's page was used as a stack, descriptor or page table");
-
-	switch (insn_decode_store(g, &store)) {
-	case INSN_NO_FETCH:
-		return;
-	case INSN_UNKNOWN:
-		guest_died(g, "a write to an APIC by an instruction that is not decoded");
-	case INSN_OK:
-		break;
-	}
-	if (store.kind == INSN_XCHG)
-		g->reg[store.reg] = *(volatile uint32_t *)direct(gpa);
-	if (local)
-		apic_write((uint32_t)(gpa - apic_page()), store.value);
-	else
-		ioapic_write(gpa, store.value);
-	event_skip_to(g, store.rip);
-}
 
 void exit_npf(struct guest *g)
 {
@@ -54,8 +22,10 @@ void exit_npf(struct guest *g)
 	case RHZ_FAULT_RETRY:
 		return;
 	case RHZ_FAULT_MMIO:
+		if (fault.read_only && (info & RHZ_NPF_TABLE))
+			guest_died(g, "an APIC's page was used as a page table");
 		if (fault.read_only)
-			write_apic(g, gpa);
+			exit_mmio_write(g, gpa, gpa);
 		else
 			guest_memory_fill(g, gpa);
 		return;

@@ -3,6 +3,7 @@
 #include "cpu/x86.h"
 #include "exit/event.h"
 #include "exit/exit.h"
+#include "exit/step.h"
 #include "mem/guest.h"
 #include "svm/guest.h"
 #include "svm/screen.h"
@@ -26,6 +27,8 @@ void exit_pf(struct guest *g)
 	const uint32_t error_code = (uint32_t)g->vmcb->exit_info1;
 	struct rhz_fault fault;
 
+	if (__builtin_expect(g->stepping, 0) && step_fault(g, error_code))
+		return;
 	if (g->vmcb->cr4 & CR4_PKE)
 		rhz_vcpu_set_keys(g->mmu, rdpkru(), 0);
 	switch (rhz_vcpu_page_fault(g->mmu, (rhz_gva){ gva }, error_code,

@@ -11,7 +11,6 @@
 void exit_smi(struct guest *g)
 {
 	(void)g;
-	__asm__ volatile("stgi\n\tnop\n\tclgi" : : : "memory");
-	if (exception_took_nmi())
+	if (exception_window())
 		apic_send_nmi();
 }

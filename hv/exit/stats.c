@@ -17,7 +17,7 @@ static const char *const names[KINDS] = {
 	[KIND_INVD] = "invd", [KIND_SVM] = "svm_instruction", [KIND_OTHER] = "other",
 	[KIND_PF] = "pf", [KIND_CR3_WRITE] = "cr3_write", [KIND_CR_WRITE] = "cr_write",
 	[KIND_CR_READ] = "cr_read", [KIND_INVLPG] = "invlpg", [KIND_INVPCID] = "invpcid",
-	[KIND_CPUID] = "cpuid", [KIND_UD] = "ud", [KIND_GP] = "gp",
+	[KIND_CPUID] = "cpuid", [KIND_UD] = "ud", [KIND_GP] = "gp", [KIND_STEP] = "step",
 };
 
 static uint64_t ticks_per_line, next_line; /* of the TSC; 0: no lines but the last */
@@ -78,6 +78,8 @@ static void print_object(const struct guest *g)
 	print("\"tsc\": %lu, \"tsc_hz\": %lu, \"exits\": %lu", rdtsc(), clock_hz(), g->exits);
 	for (unsigned i = 0; i < KINDS; i++)
 		print(", \"exits_%s\": %lu", names[i], g->exits_of[i]);
+	print(", \"stores_emulated\": %lu, \"stores_stepped\": %lu", g->stores_emulated,
+	      g->stores_stepped);
 	print_counters(of_vcpu, sizeof(of_vcpu) / sizeof(of_vcpu[0]), vcpu);
 	print_counters(of_vm, sizeof(of_vm) / sizeof(of_vm[0]), rhz_vm_stats(g->vm));
 	while (places && !vcpu->root_reused_at[places - 1])

@@ -1,86 +1,175 @@
 /* SPDX-License-Identifier: MIT */
-/* Stores to guest tables that are shadowed, and to pages of APICs: done here for the guest. */
-#include "cpu/apic.h"
-#include "cpu/ioapic.h"
+/*
+ * A store to a guest table that is shadowed. A plain one is done here, on the table, and told to
+ * the library; any other is single-stepped (exit/step.c).
+ */
+#include "cpu/x86.h"
 #include "exit/event.h"
 #include "exit/exit.h"
-#include "exit/gva.h"
+#include "exit/insn.h"
+#include "exit/step.h"
 #include "insn/emulate.h"
 #include "mem/guest.h"
 #include "mem/layout.h"
 #include "svm/guest.h"
-#include "svm/screen.h"
 
-static bool decode(struct guest *g, struct insn *insn)
+#define DR7_BREAKPOINTS 0xffull
+#define CR0_AM (1ull << 18)
+#define RFLAGS_DF (1ull << 10)
+
+/*
+ * A table that is written again and again while no fault is fixed is no table any more, or will
+ * change so much that it is cheaper to build its shadow anew. One count for each of so many tables.
+ */
+enum {
+	FLOODS = 16,
+	FLOOD_WRITES = 32,
+	FLOOD_ODD = 8, /* a store that is no entry's weighs as so many: it takes four of them */
+};
+
+struct flood { uint64_t gfn, fixed, writes; };
+static struct flood floods[FLOODS];
+
+static void tell(struct guest *g, uint64_t gpa, uint64_t bytes, unsigned weight)
 {
-	const uint16_t attributes = g->vmcb->cs.attributes;
-	const unsigned bits = gva_is_64bit(g) ? 64 : attributes & SEGMENT_DEFAULT32 ? 32 : 16;
-	uint8_t bytes[INSN_BUFFER] = { 0 };
-	const unsigned count = gva_fetch(g, bytes);
+	const uint64_t gfn = gpa / PAGE_BYTES, fixed = rhz_vcpu_stats(g->mmu)->pf_fixed;
+	struct flood *flood = &floods[gfn % FLOODS];
 
+	rhz_vm_wrote(g->vm, 0, (rhz_gpa){ gpa }, bytes);
+	if (flood->gfn != gfn || flood->fixed != fixed)
+		*flood = (struct flood){ gfn, fixed, 0 };
+	flood->writes += weight;
+	if (flood->writes >= FLOOD_WRITES) {
+		/* refused while it is in use: then the stores go on one by one */
+		rhz_vm_unshadow(g->vm, 0, (rhz_gpa){ gpa });
+		flood->writes = 0;
+	}
+}
+
+/* How many elements of a string, from this address on, lie whole in its page. */
+static uint64_t elements_in_page(uint64_t at, uint64_t bytes, bool down)
+{
+	const uint64_t offset = at % PAGE_BYTES;
+
+	if (!down)
+		return (PAGE_BYTES - offset) / bytes;
+	return offset + bytes <= PAGE_BYTES ? offset / bytes + 1 : 0;
+}
+
+/* Elements behind the first pass the segment's limit, and wrap, where the first does. */
+static bool is_flat(const struct vmcb_segment *segment)
+{
+	return segment->limit == ~0u && segment->base % PAGE_BYTES == 0;
+}
+
+static bool runs_free(const struct guest *g, const struct insn *insn)
+{
+	const struct vmcb *v = g->vmcb;
+
+	if (v->rflags & RFLAGS_TF)
+		return false;
+	if (insn_bits(g) == 64)
+		return true;
+	/* any override of the source: one element at a time */
+	return insn->address_bytes == 4 && is_flat(&v->es) &&
+	       (insn->op == INSN_STOS || (insn->segment == INSN_DS && is_flat(&v->ds)));
+}
+
+/* Where MOVS reads: RAM that the guest may read now. Null: not plain. */
+static const void *string_source(struct guest *g, const struct insn *insn, uint64_t *gva)
+{
+	const struct vmcb *v = g->vmcb;
+	struct rhz_walk walk;
+	unsigned access = 0;
+
+	if (v->cpl == 3)
+		access |= RHZ_ACCESS_USER;
+	if (v->rflags & RFLAGS_AC)
+		access |= RHZ_ACCESS_AC;
+	*gva = insn_linear(g, insn->segment, g->reg[REG_RSI] & insn_address_mask(insn));
+	/* a walk that has yet to set A bits is the processor's */
+	if (rhz_vcpu_translate(g->mmu, (rhz_gva){ *gva }, access, &walk) != RHZ_WALK_OK ||
+	    !walk.accessed)
+		return NULL;
+	return guest_memory_at(g, walk.gpa.v, 1);
+}
+
+/* STOS and MOVS: at most to the end of the page, so that interrupts are not kept waiting. */
+static bool emulate_string(struct guest *g, const struct insn *insn, uint64_t gpa, void *at,
+                           uint64_t next)
+{
+	struct vmcb *v = g->vmcb;
+	const uint64_t repetitions = insn_repetitions(insn, g->reg), bytes = insn->bytes;
+	const bool down = v->rflags & RFLAGS_DF;
+	uint64_t count = elements_in_page(gpa, bytes, down), most, source;
+	const void *from = NULL;
+
+	if (insn->op == INSN_MOVS) {
+		from = string_source(g, insn, &source);
+		most = from ? elements_in_page(source, bytes, down) : 0;
+		count = count < most ? count : most;
+	}
+	count = count < repetitions ? count : repetitions;
 	if (!count)
 		return false;
-	if (insn_decode(insn, bytes, count, bits) != INSN_OK)
-		guest_died(g, "a store to a page table by an instruction that is not decoded");
+	if (!runs_free(g, insn))
+		count = 1;
+	g->stores_emulated++;
+	insn_perform_string(insn, at, from, count, g->reg, v->rflags);
+	tell(g, down ? gpa - (count - 1) * bytes : gpa, count * bytes,
+	     bytes < 4 ? FLOOD_ODD : 1);
+	event_skip_to(g, count == repetitions ? next : v->rip);
 	return true;
 }
 
-void exit_mmio_write(struct guest *g, uint64_t gva, uint64_t gpa)
+/* False: not by what is decoded, or not plainly. */
+static bool emulate(struct guest *g, const struct insn *insn, uint64_t gva, uint64_t gpa)
 {
-	struct insn insn;
-	uint32_t value;
+	struct vmcb *v = g->vmcb;
+	const uint64_t next = insn_advance(g, insn->length);
+	const uint64_t offset = insn_offset(insn, g->reg, next);
+	const bool aligned = !(gpa & (insn->bytes - 1u));
+	const bool string = insn->op >= INSN_STOS;
+	void *at;
 
-	(void)gva;
-	if (!decode(g, &insn))
-		return;
-	value = insn.reg == INSN_NO_REG ? (uint32_t)insn.immediate : (uint32_t)g->reg[insn.reg];
-	if (insn.op == INSN_XCHG)
-		g->reg[insn.reg] = *(volatile uint32_t *)direct(gpa);
-	if (gpa >= apic_page() && gpa < apic_page() + APIC_BYTES)
-		apic_write((uint32_t)(gpa - apic_page()), value);
-	else
-		ioapic_write(gpa, value);
-	event_skip_to(g, g->vmcb->rip + insn.length);
-}
-
-/* An element at a time from memory; to the page's end from a register. True: all are done. */
-static bool store_string(struct guest *g, const struct insn *insn, uint8_t *at, uint64_t *bytes)
-{
-	const uint64_t room = (PAGE_BYTES - (uint64_t)at % PAGE_BYTES) / insn->bytes;
-	const uint64_t wanted = insn_repetitions(insn, g->reg);
-	uint64_t count = wanted < room ? wanted : room, from;
-
-	*bytes = 0;
-	if (insn->op == INSN_MOVS) {
-		if (gva_translate(g, g->reg[REG_RSI], 0, &from) != GVA_OK)
-			return false;
-		count = wanted ? 1 : 0;
-		insn_perform_string(insn, at, direct(from), count, g->reg, g->vmcb->rflags);
-	} else {
-		insn_perform_string(insn, at, at, count, g->reg, g->vmcb->rflags);
-	}
-	*bytes = count * insn->bytes;
-	return count == wanted;
+	/* Another operand faulted, or the code has changed since. */
+	if (insn_linear(g, string ? INSN_ES : insn->segment, offset) != gva)
+		return false;
+	if (!aligned && (gpa % PAGE_BYTES + insn->bytes > PAGE_BYTES || insn->bytes == 16 ||
+	                 (v->cpl == 3 && v->cr0 & CR0_AM && v->rflags & RFLAGS_AC)))
+		return false;
+	at = rhz_vm_at(g->vm, 0, (rhz_gpa){ gpa }, NULL);
+	if (!at)
+		return false;
+	if (string)
+		return emulate_string(g, insn, gpa, at, next);
+	insn_perform(insn, at, g->reg, &v->rflags);
+	v->rsp = g->reg[REG_RSP];
+	g->stores_emulated++;
+	tell(g, gpa, insn->bytes, aligned && insn->bytes >= 4 ? 1 : FLOOD_ODD);
+	event_skip_to(g, next);
+	return true;
 }
 
 void exit_tracked(struct guest *g, uint64_t gva, uint64_t gpa)
 {
-	uint8_t *at = guest_memory_at(g, gpa, 1);
 	struct insn insn;
-	uint64_t bytes;
-	bool done = true;
 
-	(void)gva;
-	if ((g->vmcb->exit_interrupt & EVENT_VALID) || !at)
-		guest_died(g, "a page table was used as a stack");
-	if (!decode(g, &insn))
-		return;
-	bytes = insn.bytes;
-	if (insn.op == INSN_MOVS || insn.op == INSN_STOS)
-		done = store_string(g, &insn, at, &bytes);
-	else
-		insn_perform(&insn, at, g->reg, &g->vmcb->rflags);
-	rhz_vm_wrote(g->vm, 0, (rhz_gpa){ gpa }, bytes);
-	if (done)
-		event_skip_to(g, g->vmcb->rip + insn.length);
+	/* A debugger's breakpoints are the processor's to find. */
+	if (!(g->vmcb->exit_interrupt & EVENT_VALID) && !g->stepping &&
+	    !(g->vmcb->dr7 & DR7_BREAKPOINTS)) {
+		switch (insn_at_rip(g, &insn)) {
+		case INSN_OK:
+			if (emulate(g, &insn, gva, gpa))
+				return;
+			break;
+		case INSN_UD:
+			event_ud(g);
+			return;
+		case INSN_CUT:
+		case INSN_UNKNOWN:
+			break;
+		}
+	}
+	step_open(g, gva, gpa);
 }

@@ -238,6 +238,29 @@ static unsigned read_operands(struct insn *insn, const uint8_t *from, unsigned f
 	return at;
 }
 
+enum insn_decoded insn_decode_operand(struct insn *insn, const uint8_t *from, unsigned count,
+                                      unsigned bits, unsigned opcode_bytes)
+{
+	struct prefixes prefixes = { .segment = INSN_NO_REG };
+	const unsigned at = read_prefixes(&prefixes, from, bits) + opcode_bytes;
+
+	if (at >= count)
+		return INSN_CUT;
+	if (from[at] >> 6 == 3)
+		return INSN_UNKNOWN;
+	*insn = (struct insn){
+		.bytes = 4,
+		.address_bytes = (uint8_t)address_bytes(prefixes.address, bits),
+		.segment = INSN_DS,
+		.base = INSN_NO_REG,
+		.index = INSN_NO_REG,
+	};
+	insn->length = (uint8_t)(at + read_operands(insn, from + at, MODRM, prefixes.rex, bits));
+	if (prefixes.segment != INSN_NO_REG)
+		insn->segment = prefixes.segment;
+	return insn->length > count ? INSN_CUT : INSN_OK;
+}
+
 enum insn_decoded insn_decode(struct insn *insn, const uint8_t *from, unsigned count, unsigned bits)
 {
 	struct prefixes prefixes = { .segment = INSN_NO_REG };

@@ -61,6 +61,13 @@ enum insn_decoded {
 enum insn_decoded insn_decode(struct insn *insn, const uint8_t *from, unsigned count,
                               unsigned bits);
 
+/*
+ * Decodes the memory operand of any instruction with 'opcode_bytes' of opcode and a ModRM: its
+ * address, and the register beside it (of more than a byte). length ends with the operand.
+ */
+enum insn_decoded insn_decode_operand(struct insn *insn, const uint8_t *from, unsigned count,
+                                      unsigned bits, unsigned opcode_bytes);
+
 /* How many bytes of prefixes, REX included, stand before the opcode; at most count. */
 unsigned insn_prefixes(const uint8_t *from, unsigned count, unsigned bits);
 

@@ -34,9 +34,11 @@ struct guest {
 	const struct rhz_vm_stats *vm_stats;
 	struct code_page code[CODE_PAGES];
 	bool flush_address; /* the library asked for it at the last nested fault */
+	bool stepping;      /* exit/step.c has a say in the next entry */
 
 	uint64_t exits;
 	uint64_t exits_of[EXIT_KINDS];
+	uint64_t stores_emulated, stores_stepped; /* to tables */
 	struct exit_record last[LAST_EXITS]; /* a ring: exit n at n % LAST_EXITS */
 };
 

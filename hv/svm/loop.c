@@ -5,6 +5,7 @@
 #include "cpu/features.h"
 #include "exit/event.h"
 #include "exit/exit.h"
+#include "exit/step.h"
 #include "svm/guest.h"
 #include "svm/screen.h"
 
@@ -23,11 +24,17 @@ static uint8_t tlb_control(const struct guest *g, enum rhz_flush flush)
 static void prepare(struct guest *g)
 {
 	struct vmcb *vmcb = g->vmcb;
-	struct rhz_entry *entry = &g->entry;
+	const struct rhz_entry *entry = &g->entry;
+	struct rhz_entry other;
 
-	while (__builtin_expect(rhz_vcpu_enter(g->mmu, &g->cpu, entry) == RHZ_ENTER_PREPARE, 0)) {
+	while (__builtin_expect(rhz_vcpu_enter(g->mmu, &g->cpu, &g->entry) != RHZ_ENTER_OK, 0)) {
 		if (rhz_vcpu_prepare(g->mmu) != RHZ_LOAD_OK)
 			guest_died(g, "no memory for the guest's page tables");
+	}
+	if (__builtin_expect(g->stepping, 0)) {
+		other = g->entry;
+		step_prepare(g, &other);
+		entry = &other;
 	}
 	if (g->shadow)
 		vmcb->cr3 = entry->root.v;

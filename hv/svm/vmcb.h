@@ -49,6 +49,7 @@
 #define EVENT_VALID (1ull << 31)
 
 #define NESTED_PAGING (1ull << 0)
+#define V_INTR_MASKING (1ull << 24)
 #define INTERRUPT_SHADOW (1ull << 0)
 
 /* EXITINFO1 of an IN or OUT [APM2 15.10.2]. */
