@@ -45,7 +45,7 @@ static uint64_t operand(const struct guest *g, unsigned reg)
 	return gva_is_64bit(g) ? g->reg[reg] : (uint32_t)g->reg[reg];
 }
 
-void exit_cr3_write(struct guest *g)
+static __attribute__((noinline)) void cr3_write_slowly(struct guest *g)
 {
 	struct cr_move move;
 
@@ -55,6 +55,22 @@ void exit_cr3_write(struct guest *g)
 		event_skip_to(g, move.rip);
 	else
 		event_gp(g);
+}
+
+/* MOV to CR3 from one of the first eight registers in 64-bit code, its bytes as a number. */
+#define MOV_TO_CR3 0x00d8220fu
+#define MOV_TO_CR3_MASK 0x00f8ffffu
+
+void exit_cr3_write(struct guest *g)
+{
+	uint32_t bytes;
+
+	if (__builtin_expect(gva_code_quick(g, &bytes), 1) &&
+	    __builtin_expect((bytes & MOV_TO_CR3_MASK) == MOV_TO_CR3, 1) &&
+	    __builtin_expect(!rhz_vcpu_load_cr3(g->mmu, g->reg[bytes >> 16 & 7]), 1))
+		event_skip_to(g, g->vmcb->rip + 3);
+	else
+		cr3_write_slowly(g); /* what failed did nothing, and fails again */
 }
 
 /*

@@ -6,7 +6,6 @@
 #include "exit/step.h"
 #include "svm/screen.h"
 
-#define RFLAGS_RF (1ull << 16)
 #define DR6_BS (1ull << 14)
 
 void event_requeue(struct guest *g)
@@ -15,9 +14,6 @@ void event_requeue(struct guest *g)
 	uint64_t event = vmcb->exit_interrupt;
 	const uint64_t vector = event & EVENT_VECTOR;
 
-	vmcb->event = 0;
-	if (!(event & EVENT_VALID))
-		return;
 	switch (event & EVENT_TYPE) {
 	case EVENT_SOFTWARE:
 		/* rip is still at the INT n: it runs again. */
@@ -87,17 +83,16 @@ void event_reflect(struct guest *g, uint64_t gva, const struct rhz_fault *fault)
 	event_exception(g, fault->vector, fault->error_code);
 }
 
-void event_skip_to(struct guest *g, uint64_t rip)
+void event_skipped(struct guest *g, uint64_t rip)
 {
 	struct vmcb *vmcb = g->vmcb;
 
-	if (__builtin_expect(g->stepping, 0))
+	if (g->stepping)
 		step_end(g); /* its TF is not the guest's */
 	vmcb->rip = rip;
 	vmcb->rflags &= ~RFLAGS_RF;
-	vmcb->interrupt_state &= ~INTERRUPT_SHADOW;
 	if (vmcb->rflags & RFLAGS_TF) {
 		vmcb->dr6 |= DR6_BS;
-		vmcb->event = EVENT_VALID | EVENT_EXCEPTION | VECTOR_DB;
+		event_exception(g, VECTOR_DB, 0);
 	}
 }

@@ -3,12 +3,10 @@
 #ifndef HV_EXIT_EVENT_H
 #define HV_EXIT_EVENT_H
 
-#include <stdint.h>
+#include "cpu/x86.h"
+#include "svm/guest.h"
 
-struct guest;
-struct rhz_fault;
-
-/* If the exit interrupted an event's delivery, delivers that event at the next entry. */
+/* The exit interrupted an event's delivery: it is delivered at the next entry. */
 void event_requeue(struct guest *g);
 
 /*
@@ -22,7 +20,18 @@ void event_gp(struct guest *g);
 /* Injects the fault at gva that the library told to reflect. */
 void event_reflect(struct guest *g, uint64_t gva, const struct rhz_fault *fault);
 
+/* As below, where flags tell of a trap behind the instruction, or of a step of ours. */
+void event_skipped(struct guest *g, uint64_t rip);
+
 /* Steps over the instruction, which ends at rip: interrupt shadow and single-step trap included. */
-void event_skip_to(struct guest *g, uint64_t rip);
+HV_INLINE void event_skip_to(struct guest *g, uint64_t rip)
+{
+	struct vmcb *vmcb = g->vmcb;
+
+	vmcb->rip = rip;
+	vmcb->interrupt_state &= ~INTERRUPT_SHADOW;
+	if (__builtin_expect(vmcb->rflags & (RFLAGS_TF | RFLAGS_RF), 0))
+		event_skipped(g, rip);
+}
 
 #endif

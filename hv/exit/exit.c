@@ -2,7 +2,6 @@
 /* From the exit code to its handler, and the exits that end the guest. */
 #include "exit/exit.h"
 
-#include "boot/info.h"
 #include "cpu/x86.h"
 #include "exit/stats.h"
 #include "svm/guest.h"
@@ -67,16 +66,12 @@ static const struct reaction nested_fault = { exit_npf, KIND_NPF };
 void exit_handle(struct guest *g)
 {
 	const uint32_t code = (uint32_t)g->vmcb->exit_code;
-	const struct reaction *reaction = &end_of_guest;
+	const struct reaction *reaction = code == EXIT_NPF ? &nested_fault : &end_of_guest;
 
-	if (code < EXIT_CODES && reactions[code].handle)
+	if (__builtin_expect(code < EXIT_CODES, 1) && reactions[code].handle)
 		reaction = &reactions[code];
 	else if (code - EXIT_EXCEPTION < VECTORS)
 		reaction = &exception;
-	else if (code == EXIT_NPF)
-		reaction = &nested_fault;
 	g->exits_of[reaction->kind]++;
-	if (__builtin_expect(boot_info.options.stats_seconds != 0, 0))
-		stats_tick(g);
 	reaction->handle(g);
 }

@@ -13,11 +13,6 @@
 #include "mem/string.h"
 #include "svm/guest.h"
 
-bool gva_is_64bit(const struct guest *g)
-{
-	return (g->vmcb->efer & EFER_LMA) && (g->vmcb->cs.attributes & SEGMENT_LONG);
-}
-
 static uint64_t linear_rip(const struct guest *g)
 {
 	const struct vmcb *v = g->vmcb;
@@ -85,7 +80,7 @@ static const uint8_t *code_page(struct guest *g, uint64_t gva)
 		return translate_nested(g, page, &page) ? guest_memory_at(g, page, PAGE_BYTES)
 		                                        : NULL;
 	removals = g->vm_stats->removals;
-	known = &g->code[(g->entry.root.v / PAGE_BYTES ^ gva / PAGE_BYTES) % CODE_PAGES];
+	known = code_page_of(g, gva);
 	if (__builtin_expect(known->gva == page && known->root == g->entry.root.v &&
 	                     known->removals == removals, 1))
 		return known->at;

@@ -3,21 +3,40 @@
 #ifndef HV_EXIT_GVA_H
 #define HV_EXIT_GVA_H
 
-#include <stdbool.h>
-#include <stdint.h>
-
-struct guest;
+#include "cpu/x86.h"
+#include "svm/guest.h"
 
 enum { CODE_MAX = 15 }; /* bytes of the longest instruction [APM3 1.1] */
 
 /* True in 64-bit code, where segments but FS and GS have no base. */
-bool gva_is_64bit(const struct guest *g);
+HV_INLINE bool gva_is_64bit(const struct guest *g)
+{
+	return (g->vmcb->cs.attributes & SEGMENT_LONG) && (g->vmcb->efer & EFER_LMA);
+}
 
 /*
  * The bytes of the instruction at rip, as far as its page goes: *left of them. Null: they are not
  * in RAM or ROM, or not mapped any more; the guest runs the instruction again.
  */
 const uint8_t *gva_code(struct guest *g, unsigned *left);
+
+/*
+ * As gva_code in 64-bit code, if the page is known already and holds four bytes of it: these as a
+ * number. Else false, which means nothing.
+ */
+HV_INLINE bool gva_code_quick(struct guest *g, uint32_t *bytes)
+{
+	const uint64_t rip = g->vmcb->rip, offset = rip % CODE_PAGE_BYTES;
+	const struct code_page *known = code_page_of(g, rip);
+
+	if (__builtin_expect(known->gva != rip - offset || known->root != g->entry.root.v ||
+	                     known->removals != g->vm_stats->removals ||
+	                     offset > CODE_PAGE_BYTES - 4 || g->entry.levels < 4 ||
+	                     !(g->vmcb->cs.attributes & SEGMENT_LONG), 0))
+		return false;
+	*bytes = *(const uint32_t *)(known->at + offset);
+	return true;
+}
 
 /* Copies the instruction's bytes, from a second page if need be. Returns how many there are. */
 unsigned gva_fetch(struct guest *g, uint8_t bytes[CODE_MAX]);

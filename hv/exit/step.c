@@ -41,7 +41,6 @@
 
 #define DR6_BREAKPOINTS 0xfull
 #define DR6_BS (1ull << 14)
-#define RFLAGS_RF (1ull << 16)
 
 enum { OP_PUSHF = 0x9c, OP_POPF = 0x9d, OP_INT3 = 0xcc, OP_INT = 0xcd, OP_INTO = 0xce,
        OP_IRET = 0xcf };

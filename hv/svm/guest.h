@@ -3,6 +3,11 @@
 #ifndef HV_SVM_GUEST_H
 #define HV_SVM_GUEST_H
 
+/* Offsets for run.S. */
+#define GUEST_VMCB_PA 136
+#define GUEST_HOST_VMCB_PA 144
+
+#ifndef __ASSEMBLER__
 #include <rhizome/rhizome.h>
 
 #include "svm/vmcb.h"
@@ -19,7 +24,7 @@ struct exit_record { uint64_t code, info1, info2, rip; };
 
 /* Where code was found through the shadow tables; good until anything is taken from a table. */
 struct code_page { uint64_t gva, root, removals; const uint8_t *at; };
-enum { CODE_PAGES = 64 };
+enum { CODE_PAGES = 64, CODE_PAGE_BYTES = 4096 };
 
 struct guest {
 	uint64_t reg[REGS];
@@ -42,6 +47,15 @@ struct guest {
 	struct exit_record last[LAST_EXITS]; /* a ring: exit n at n % LAST_EXITS */
 };
 
+static inline struct code_page *code_page_of(struct guest *g, uint64_t gva)
+{
+	return &g->code[(g->entry.root.v ^ gva) / CODE_PAGE_BYTES % CODE_PAGES];
+}
+
+_Static_assert(offsetof(struct guest, vmcb_pa) == GUEST_VMCB_PA, "as run.S has it");
+_Static_assert(offsetof(struct guest, host_vmcb_pa) == GUEST_HOST_VMCB_PA, "as run.S has it");
+
 extern struct guest guest;
 
+#endif
 #endif

@@ -1,64 +1,98 @@
 /* SPDX-License-Identifier: MIT */
-/* The loop: root, tag and flush from the library, VMRUN, and the exit to its handler. */
+/* A turn of the loop: the exit to its handler, then root, tag and flush from the library. */
 #include "svm/svm.h"
 
+#include "boot/info.h"
 #include "cpu/features.h"
 #include "exit/event.h"
 #include "exit/exit.h"
+#include "exit/stats.h"
 #include "exit/step.h"
 #include "svm/guest.h"
 #include "svm/screen.h"
 
-void svm_enter(uint64_t reg[REGS], uint64_t vmcb_pa, uint64_t host_vmcb_pa);
+/* run.S: enters the guest, calls svm_turn at its exit, and so for ever. */
+__attribute__((noreturn)) void svm_run(void);
+void svm_turn(void);
 
 /* TLB_CONTROL for what the library asks; without flush-by-ASID all tags must go. */
-static uint8_t tlb_control(const struct guest *g, enum rhz_flush flush)
+static uint8_t tlb_control(enum rhz_flush flush)
 {
-	/* No instruction flushes one guest-physical address. */
-	if (flush == RHZ_FLUSH_NONE && !g->flush_address)
+	if (flush == RHZ_FLUSH_NONE)
 		return TLB_FLUSH_NONE;
 	return flush != RHZ_FLUSH_ALL && features.flush_by_asid ? TLB_FLUSH_ASID : TLB_FLUSH_ALL;
 }
 
-/* Asks the library what to run under. There is one vCPU, so nobody need be told that it runs. */
-static void prepare(struct guest *g)
+/* Under nested paging no instruction flushes one guest-physical address: the tag goes. */
+static void flush_address(struct guest *g)
 {
-	struct vmcb *vmcb = g->vmcb;
-	const struct rhz_entry *entry = &g->entry;
-	struct rhz_entry other;
+	g->flush_address = false;
+	if (g->entry.flush == RHZ_FLUSH_NONE)
+		g->entry.flush = RHZ_FLUSH_TAG;
+}
 
-	while (__builtin_expect(rhz_vcpu_enter(g->mmu, &g->cpu, &g->entry) != RHZ_ENTER_OK, 0)) {
+static __attribute__((noinline)) void prepare_root(struct guest *g)
+{
+	do {
 		if (rhz_vcpu_prepare(g->mmu) != RHZ_LOAD_OK)
 			guest_died(g, "no memory for the guest's page tables");
+	} while (rhz_vcpu_enter(g->mmu, &g->cpu, &g->entry) != RHZ_ENTER_OK);
+}
+
+static __attribute__((noinline)) void prepare_step(struct guest *g)
+{
+	struct rhz_entry entry = g->entry;
+
+	step_prepare(g, &entry);
+	g->vmcb->cr3 = entry.root.v;
+	g->vmcb->asid = entry.tag;
+	g->vmcb->tlb_control = tlb_control(entry.flush);
+}
+
+/* Asks the library what to run under. There is one vCPU, so nobody need be told that it runs. */
+static inline void prepare(struct guest *g)
+{
+	struct vmcb *vmcb = g->vmcb;
+
+	if (__builtin_expect(rhz_vcpu_enter(g->mmu, &g->cpu, &g->entry) != RHZ_ENTER_OK, 0))
+		prepare_root(g);
+	if (g->shadow) {
+		vmcb->cr3 = g->entry.root.v;
+	} else {
+		vmcb->nested_cr3 = g->entry.root.v;
+		if (g->flush_address)
+			flush_address(g);
 	}
-	if (__builtin_expect(g->stepping, 0)) {
-		other = g->entry;
-		step_prepare(g, &other);
-		entry = &other;
-	}
-	if (g->shadow)
-		vmcb->cr3 = entry->root.v;
-	else
-		vmcb->nested_cr3 = entry->root.v;
-	vmcb->asid = entry->tag;
-	vmcb->tlb_control = tlb_control(g, entry->flush);
-	g->flush_address = false;
-	/* Nothing of the block is taken from the processor's cache of it [APM2 15.15]. */
-	vmcb->clean = 0;
+	vmcb->asid = g->entry.tag;
+	vmcb->tlb_control = TLB_FLUSH_NONE;
+	if (__builtin_expect(g->entry.flush != RHZ_FLUSH_NONE, 0))
+		vmcb->tlb_control = tlb_control(g->entry.flush);
+	if (__builtin_expect(g->stepping, 0))
+		prepare_step(g);
+	vmcb->rax = g->reg[REG_RAX];
+}
+
+void svm_turn(void)
+{
+	struct guest *g = &guest;
+	struct vmcb *vmcb = g->vmcb;
+
+	g->reg[REG_RAX] = vmcb->rax;
+	g->reg[REG_RSP] = vmcb->rsp;
+	g->last[g->exits++ % LAST_EXITS] = (struct exit_record){
+		vmcb->exit_code, vmcb->exit_info1, vmcb->exit_info2, vmcb->rip,
+	};
+	vmcb->event = 0;
+	if (__builtin_expect(vmcb->exit_interrupt & EVENT_VALID, 0))
+		event_requeue(g);
+	exit_handle(g);
+	prepare(g);
+	if (__builtin_expect(boot_info.options.stats_seconds, 0))
+		stats_tick(g);
 }
 
 void svm_loop(struct guest *g)
 {
-	for (;;) {
-		prepare(g);
-		g->vmcb->rax = g->reg[REG_RAX];
-		svm_enter(g->reg, g->vmcb_pa, g->host_vmcb_pa);
-		g->reg[REG_RAX] = g->vmcb->rax;
-		g->reg[REG_RSP] = g->vmcb->rsp;
-		g->last[g->exits++ % LAST_EXITS] = (struct exit_record){
-			g->vmcb->exit_code, g->vmcb->exit_info1, g->vmcb->exit_info2, g->vmcb->rip,
-		};
-		event_requeue(g);
-		exit_handle(g);
-	}
+	prepare(g);
+	svm_run();
 }

@@ -1,72 +1,60 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * void svm_enter(uint64_t reg[16], uint64_t vmcb_pa, uint64_t host_vmcb_pa)
+ * void svm_run(void)
  *
- * Runs the guest until its next exit. reg[] as in svm/guest.h: rax, rsp stay in the VMCB. FS, GS,
- * TR, LDTR and the system-call registers are the guest's between VMLOAD and VMSAVE [APM2 15.5.2]:
- * ours are put back, so that an exception in the hypervisor finds its TSS. GIF is 0 at entry and at
- * exit. The guest's FPU and debug-address registers stay where they are: we use none of them.
+ * The loop: runs the guest until its next exit, calls svm_turn, and so for ever. General registers
+ * are in guest.reg[]; rax and rsp stay in the control block. FS, GS, TR, LDTR and the system-call
+ * registers are the guest's between VMLOAD and VMSAVE [APM2 15.5.2]: ours are put back, so that an
+ * exception in the hypervisor finds its TSS. GIF is 0 whenever we run. The guest's FPU and
+ * debug-address registers stay where they are: we use none of them.
  */
-#define R(n) (8 * n)
+#include "svm/guest.h"
+
+#define REG(n) guest + 8 * n(%rip)
 
 	.text
-	.globl svm_enter
-svm_enter:
-	push %rbx
-	push %rbp
-	push %r12
-	push %r13
-	push %r14
-	push %r15
-	push %rdx
-	push %rdi
-
-	mov %rsi, %rax
+	.globl svm_run
+svm_run:
+	mov guest + GUEST_VMCB_PA(%rip), %rax
 	vmload %rax
-	mov R(1)(%rdi), %rcx
-	mov R(2)(%rdi), %rdx
-	mov R(3)(%rdi), %rbx
-	mov R(5)(%rdi), %rbp
-	mov R(6)(%rdi), %rsi
-	mov R(8)(%rdi), %r8
-	mov R(9)(%rdi), %r9
-	mov R(10)(%rdi), %r10
-	mov R(11)(%rdi), %r11
-	mov R(12)(%rdi), %r12
-	mov R(13)(%rdi), %r13
-	mov R(14)(%rdi), %r14
-	mov R(15)(%rdi), %r15
-	mov R(7)(%rdi), %rdi
+	mov REG(1), %rcx
+	mov REG(2), %rdx
+	mov REG(3), %rbx
+	mov REG(5), %rbp
+	mov REG(6), %rsi
+	mov REG(7), %rdi
+	mov REG(8), %r8
+	mov REG(9), %r9
+	mov REG(10), %r10
+	mov REG(11), %r11
+	mov REG(12), %r12
+	mov REG(13), %r13
+	mov REG(14), %r14
+	mov REG(15), %r15
 	vmrun %rax
 	vmsave %rax
 
-	/* rax and rsp are ours again [APM2 15.6]; the stack holds reg, then host_vmcb_pa. */
-	xchg %rdi, (%rsp)
-	mov %rcx, R(1)(%rdi)
-	mov %rdx, R(2)(%rdi)
-	mov %rbx, R(3)(%rdi)
-	mov %rbp, R(5)(%rdi)
-	mov %rsi, R(6)(%rdi)
-	mov %r8, R(8)(%rdi)
-	mov %r9, R(9)(%rdi)
-	mov %r10, R(10)(%rdi)
-	mov %r11, R(11)(%rdi)
-	mov %r12, R(12)(%rdi)
-	mov %r13, R(13)(%rdi)
-	mov %r14, R(14)(%rdi)
-	mov %r15, R(15)(%rdi)
-	pop %rcx
-	mov %rcx, R(7)(%rdi)
-	pop %rax
+	/* rax and rsp are ours again [APM2 15.6]. */
+	mov %rcx, REG(1)
+	mov %rdx, REG(2)
+	mov %rbx, REG(3)
+	mov %rbp, REG(5)
+	mov %rsi, REG(6)
+	mov %rdi, REG(7)
+	mov %r8, REG(8)
+	mov %r9, REG(9)
+	mov %r10, REG(10)
+	mov %r11, REG(11)
+	mov %r12, REG(12)
+	mov %r13, REG(13)
+	mov %r14, REG(14)
+	mov %r15, REG(15)
+	mov guest + GUEST_HOST_VMCB_PA(%rip), %rax
 	vmload %rax
 
-	pop %r15
-	pop %r14
-	pop %r13
-	pop %r12
-	pop %rbp
-	pop %rbx
+	xor %ebp, %ebp /* where a backtrace ends */
 	cld
-	ret
+	call svm_turn
+	jmp svm_run
 
 	.section .note.GNU-stack, "", @progbits

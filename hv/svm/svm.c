@@ -83,6 +83,8 @@ void svm_init(struct guest *g)
 	/* From here on nothing but exceptions interrupts us [APM2 15.17]. */
 	__asm__ volatile("clgi\n\tvmsave %0" : : "a"(g->host_vmcb_pa) : "memory");
 
+	/* Nothing of the block is taken from the processor's cache of it [APM2 15.15]. */
+	vmcb->clean = 0;
 	set_intercepts(vmcb);
 	permission_init(vmcb);
 	g->shadow = boot_info.options.shadow;

@@ -179,7 +179,8 @@ static bool audit_pool(struct audit *audit, uint64_t counted)
 
 static bool same_tag(const struct rhz_tag_lease *a, const struct rhz_tag_lease *b)
 {
-	return a->tag && a->tag == b->tag && a->cpu == b->cpu && a->generation == b->generation;
+	return a->generation && a->generation == b->generation && a->cpu == b->cpu &&
+	       a->tag == b->tag;
 }
 
 static bool audit_tags(struct audit *audit, struct rhz_vcpu *vcpu)

@@ -444,16 +444,30 @@ void rhz_vcpu_set_keys(struct rhz_vcpu *vcpu, uint32_t pkru, uint32_t pkrs)
 
 /* ---- entry ---- */
 
+/* The tag is not the root's any more, or not up to date. */
+static __attribute__((noinline)) enum rhz_enter_result
+enter_renewed(struct rhz_vcpu *vcpu, struct rhz_cpu *cpu, struct rhz_entry *entry)
+{
+	entry->flush = tag_renew(vcpu, cpu, vcpu->entered, &entry->tag);
+	return RHZ_ENTER_OK;
+}
+
 enum rhz_enter_result rhz_vcpu_enter(struct rhz_vcpu *vcpu, struct rhz_cpu *cpu,
                                      struct rhz_entry *entry)
 {
-	struct context *now = vcpu->now;
+	const struct context *now = vcpu->now;
+	struct rhz_root_entry *root;
 
 	if (__builtin_expect(!now->root || !roots_undisturbed(vcpu), 0))
 		return RHZ_ENTER_PREPARE;
+	root = &vcpu->roots.entry[vcpu->roots.current[vcpu->current]];
+	vcpu->entered = root;
 	entry->root.v = now->root->hpa;
 	entry->levels = now->levels;
-	entry->flush = tag_lease(vcpu, cpu, root_entry(vcpu), &entry->tag);
+	if (__builtin_expect(!tag_is_good(vcpu, cpu, &root->lease), 0))
+		return enter_renewed(vcpu, cpu, entry);
+	entry->tag = root->lease.tag;
+	entry->flush = RHZ_FLUSH_NONE;
 	return RHZ_ENTER_OK;
 }
 

@@ -11,6 +11,7 @@ void rhz_cpu_init(struct rhz_cpu *cpu, uint32_t id, uint32_t first_tag, uint32_t
 		.first_tag = first_tag ? first_tag : 1,
 		.tags = tags,
 		.flush_by_tag = flush_by_tag,
+		.generation = 1, /* a lease of generation 0 is none */
 		.next_tag = (first_tag ? first_tag : 1) + (tags ? tags : 1),
 	};
 }
@@ -35,8 +36,9 @@ static enum rhz_flush tag_fresh(struct rhz_vcpu *vcpu, struct rhz_cpu *cpu,
 		.generation = cpu->generation,
 		.stamp = removals,
 		.cpu = cpu->id,
-		.tag = cpu->next_tag++,
+		.tag = cpu->tags ? cpu->next_tag : 0,
 	};
+	cpu->next_tag++;
 	vcpu->stats.fresh_tags++;
 	return flush;
 }
@@ -51,29 +53,24 @@ static void flush_note(struct rhz_vcpu *vcpu, uint32_t tag, enum rhz_flush flush
 		vcpu->vm->host.trace(vcpu->vm->host.ctx, &event);
 }
 
-enum rhz_flush tag_lease(struct rhz_vcpu *vcpu, struct rhz_cpu *cpu, struct rhz_root_entry *entry,
+enum rhz_flush tag_renew(struct rhz_vcpu *vcpu, struct rhz_cpu *cpu, struct rhz_root_entry *entry,
                          uint32_t *tag)
 {
 	struct rhz_tag_lease *lease = &entry->lease;
 	uint64_t removals = __atomic_load_n(&vcpu->vm->removals, __ATOMIC_ACQUIRE);
-	enum rhz_flush flush = RHZ_FLUSH_NONE;
-	bool ours = lease->cpu == cpu->id && lease->generation == cpu->generation && lease->tag;
+	bool ours = lease->cpu == cpu->id && lease->generation == cpu->generation;
+	enum rhz_flush flush;
 
-	vcpu->entered = entry;
-	if (__builtin_expect(!ours, 0)) {
+	if (ours && cpu->flush_by_tag && cpu->tags && !option(vcpu->vm, RHZ_NO_TAGS)) {
+		lease->stamp = removals;
+		flush = RHZ_FLUSH_TAG;
+		vcpu->stats.flush_tag++;
+	} else {
+		/* to flush all would take every other root's translations too */
 		flush = tag_fresh(vcpu, cpu, lease, removals);
-	} else if (lease->stamp != removals) {
-		if (cpu->flush_by_tag && cpu->tags && !option(vcpu->vm, RHZ_NO_TAGS)) {
-			lease->stamp = removals;
-			flush = RHZ_FLUSH_TAG;
-			vcpu->stats.flush_tag++;
-		} else {
-			/* to flush all would take every other root's translations too */
-			flush = tag_fresh(vcpu, cpu, lease, removals);
-		}
 	}
 	if (flush != RHZ_FLUSH_NONE)
 		flush_note(vcpu, lease->tag, flush);
-	*tag = cpu->tags ? lease->tag : 0;
+	*tag = lease->tag;
 	return flush;
 }

@@ -16,8 +16,16 @@
 
 #include "root/vcpu.h"
 
-/* The tag for an entry under this root now, and what must be flushed before. */
-enum rhz_flush tag_lease(struct rhz_vcpu *vcpu, struct rhz_cpu *cpu, struct rhz_root_entry *entry,
+/* The tag is the root's on this processor, and its TLB holds nothing that the tables do not. */
+RHZ_INLINE bool tag_is_good(const struct rhz_vcpu *vcpu, const struct rhz_cpu *cpu,
+                            const struct rhz_tag_lease *lease)
+{
+	return lease->stamp == __atomic_load_n(&vcpu->vm->removals, __ATOMIC_ACQUIRE) &&
+	       lease->generation == cpu->generation && lease->cpu == cpu->id;
+}
+
+/* If it is not: leases a tag, or brings it up to date. *tag: 0 if the processor has none. */
+enum rhz_flush tag_renew(struct rhz_vcpu *vcpu, struct rhz_cpu *cpu, struct rhz_root_entry *entry,
                          uint32_t *tag);
 
 /*
