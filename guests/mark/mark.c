@@ -6,8 +6,8 @@
  *
  *   {"op": "cr3", "roots": 3, "ticks": 297}
  *
- * Its command line may choose: rows=cr3,invlpg and roots=1,8; detail=1 adds the number of operations
- * in all five repetitions. It leaves by isa-debug-exit with 0.
+ * Its command line may choose: rows=cr3,invlpg and roots=1,8; detail=1 adds the operations of all
+ * five repetitions. It leaves by isa-debug-exit with 0.
  */
 #include "mark/machine.h"
 #include "mark/rows.h"

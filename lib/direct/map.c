@@ -139,6 +139,33 @@ static enum rhz_fault_result leaf_set(struct rhz_vcpu *vcpu, struct slot *slot, 
 	return RHZ_FAULT_RESUME;
 }
 
+/*
+ * The usual fault, done quickly: the page next to the last one mapped. The leaf table is the one of
+ * that fault, unless any table was unlinked since, the entry is a hole, and a larger leaf cannot be.
+ */
+static bool fill_quickly(struct rhz_vcpu *vcpu, const struct slot *slot, uint64_t gfn,
+                         unsigned level)
+{
+	const struct leaf_table *last = &vcpu->leaf_table;
+	struct leaf leaf = { .level = 1, .rights = RHZ_RIGHT_ALL };
+	struct rhz_vm *vm = vcpu->vm;
+	union role role;
+	uint32_t *head;
+
+	if (last->run != gfn >> 9 || last->root != root_page(vcpu) || last->unlinks != vm->unlinks)
+		return false;
+	head = frame_head(vm, slot_frame(slot, gfn));
+	if (level > 1 || last->page->table[gfn & 511] || !vm->nodes_free || slot->dirty ||
+	    slot->read_only || *head & LINK_TRACKED || option(vm, RHZ_NO_QUICK_FILL))
+		return false;
+	leaf.hfn = gfn + (uint64_t)slot->to_hfn;
+	role = last->page->role;
+	role.level = 1; /* as it is: for the compiler */
+	entry_fill(vm, last->page, gfn & 511, leaf_make(vm, role, &leaf), head);
+	vcpu->stats.pf_fixed++;
+	return true;
+}
+
 enum rhz_fault_result direct_fault(struct rhz_vcpu *vcpu, rhz_gpa gpa, unsigned access,
                                    struct rhz_fault *fault)
 {
@@ -154,12 +181,19 @@ enum rhz_fault_result direct_fault(struct rhz_vcpu *vcpu, rhz_gpa gpa, unsigned 
 		fault->read_only = slot;
 		return RHZ_FAULT_MMIO;
 	}
+	level = leaf_level(vm, slot, gfn, most, access & RHZ_ACCESS_FETCH);
+	if (fill_quickly(vcpu, slot, gfn, level)) {
+		fault->level = 1;
+		return RHZ_FAULT_RESUME;
+	}
 	if (!pages_reserve_path(vm, path_missing, &path))
 		return RHZ_FAULT_NO_MEMORY;
 	if (access & RHZ_ACCESS_WRITE && frame_is_tracked(vm, slot_frame(slot, gfn)))
 		return RHZ_FAULT_TRACKED;
-	level = leaf_level(vm, slot, gfn, most, access & RHZ_ACCESS_FETCH);
 	page = descend(vcpu, gfn, level, &index);
 	fault->level = (uint8_t)page->role.level;
+	if (fault->level == 1)
+		vcpu->leaf_table = (struct leaf_table){ page, root_page(vcpu), gfn >> 9,
+		                                        vm->unlinks };
 	return leaf_set(vcpu, slot, gfn, access, page, index, fault);
 }

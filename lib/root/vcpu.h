@@ -57,7 +57,7 @@ struct rhz_vcpu {
 	unsigned space;         /* address space ... */
 	struct space *guest;    /* ... and its slots */
 	uint64_t last_spurious; /* the last fault's address, plus 1, if nothing was wrong with it */
-	struct leaf_table leaf_table; /* shadow/fill.h */
+	struct leaf_table leaf_table; /* shadow/fill.h, direct/map.c */
 	struct context context[RHZ_CONTEXTS];
 	struct rhz_root_entry *entered; /* whose tag the last entry ran under */
 	struct rhz_root_cache roots;
