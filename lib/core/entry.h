@@ -106,14 +106,14 @@ RHZ_INLINE void entry_fill(struct rhz_vm *vm, struct page *page, unsigned index,
 /* A leaf becomes another leaf of the same frame; counts as a removal if it is weaker. */
 void entry_change_leaf(struct rhz_vm *vm, struct page *page, unsigned index, uint64_t spte);
 
-/* A 4 KiB leaf becomes one of another frame, which nothing maps; head is that frame's. */
+/* A 4 KiB leaf becomes one of another frame; head is that frame's, and a node is free for it. */
 RHZ_INLINE void entry_replace_leaf(struct rhz_vm *vm, struct page *page, unsigned index,
                                    uint64_t spte, uint32_t *head)
 {
 	uint32_t id = entry_id(vm, page, index);
 
 	link_drop(vm, leaf_head(vm, page->table[index], 1), id);
-	*head |= id;
+	link_add(vm, head, id);
 	entry_store(page, index, spte);
 	vm_removed(vm);
 	trace(vm, RHZ_EVENT_SET_SPTE, 1, spte & SPTE_FRAME, spte);

@@ -151,8 +151,7 @@ static void space_changed(struct rhz_vm *vm, struct space *space)
 	for (unsigned i = 0; i < space->count; i++) {
 		const struct slot *slot = &space->slots[space->order[i]];
 
-		if (slot->dirty || slot->read_only ||
-		    slot->to_hfn != space->slots[space->order[0]].to_hfn)
+		if (slot->to_hfn != space->slots[space->order[0]].to_hfn)
 			space->uniform = false;
 	}
 }

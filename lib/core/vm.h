@@ -110,7 +110,7 @@ struct space {
 	struct slot *hint;             /* the slot found last, or the VM's empty one */
 	struct slot *slots;            /* the VM's */
 	unsigned count;
-	bool uniform;                  /* all at one distance from host memory, with full rights */
+	bool uniform;                  /* all at one distance from host memory */
 	uint16_t order[RHZ_MAX_SLOTS]; /* slots by gfn */
 };
 

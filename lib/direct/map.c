@@ -140,8 +140,8 @@ static enum rhz_fault_result leaf_set(struct rhz_vcpu *vcpu, struct slot *slot, 
 }
 
 /*
- * The usual fault, done quickly: the page next to the last one mapped. The leaf table is the one of
- * that fault, unless any table was unlinked since, the entry is a hole, and a larger leaf cannot be.
+ * The usual fault, done quickly: a page near the last one mapped. The leaf table is that fault's,
+ * unless any table was unlinked since; the entry is a hole, and a larger leaf cannot be.
  */
 static bool fill_quickly(struct rhz_vcpu *vcpu, const struct slot *slot, uint64_t gfn,
                          unsigned level)

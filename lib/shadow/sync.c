@@ -107,7 +107,8 @@ bool sync_entry(struct rhz_vm *vm, struct page *page, unsigned index)
  * Telling quickly that a leaf stands: the guest's entry, moved to where the slot lies in host
  * memory, and ours are the same in all that counts. First 'plainly', where nothing was taken from
  * what the guest allows; then with less rights than that; what is neither is looked at in full.
- * In a uniform space a match says that the entry lies in the slot of the leaf, which stands.
+ * In a uniform space a match says that the entry lies in the slot of the leaf, which stands: what
+ * a slot takes away (read-only, dirty log) the leaf has not got, and so does not match.
  */
 struct quick {
 	struct rhz_vm *vm;
@@ -117,6 +118,7 @@ struct quick {
 	uint64_t plain;    /* what is compared: exact, W and D */
 	uint64_t exact;    /* frame, type, key, P and A, U and NX as the levels above leave them */
 	uint64_t reserved; /* must be clear in the guest's entry */
+	struct space *space;
 	const struct slot *slot; /* the one found last */
 	bool uniform;
 	unsigned differed;
@@ -125,12 +127,13 @@ struct quick {
 static void quick_init(struct rhz_vm *vm, struct page *page, struct quick *quick)
 {
 	union role role = page->role;
-	const struct space *space = &vm->space[role.space];
+	struct space *space = &vm->space[role.space];
 	const struct slot *slot = space->hint;
 
 	quick->vm = vm;
 	quick->page = page;
 	quick->guest = frame_at(vm, page->frame);
+	quick->space = space;
 	quick->slot = slot;
 	quick->to_hpa = (uint64_t)slot->to_hfn << RHZ_PAGE_SHIFT;
 	quick->uniform = space->uniform && slot->bytes;
@@ -141,15 +144,21 @@ static void quick_init(struct rhz_vm *vm, struct page *page, struct quick *quick
 	quick->differed = 0;
 }
 
-/* Does it lie in the slot found last, and that takes no rights away? */
-RHZ_INLINE bool quick_slotted(const struct quick *quick, uint64_t gpte)
+/* Does it lie in a slot at the same distance that takes no rights away? Mostly the last found. */
+RHZ_INLINE bool quick_slotted(struct quick *quick, uint64_t gpte)
 {
 	const struct slot *slot = quick->slot;
 
-	return (gpte & SPTE_FRAME) - slot->start < slot->bytes && !slot->dirty && !slot->read_only;
+	if (__builtin_expect((gpte & SPTE_FRAME) - slot->start >= slot->bytes, 0)) {
+		slot = slot_at(quick->space, gpte & SPTE_FRAME);
+		if (!slot || (uint64_t)slot->to_hfn << RHZ_PAGE_SHIFT != quick->to_hpa)
+			return false;
+		quick->slot = slot;
+	}
+	return !slot->dirty && !slot->read_only;
 }
 
-RHZ_INLINE bool quick_same(const struct quick *quick, uint64_t gpte, uint64_t spte)
+RHZ_INLINE bool quick_same(struct quick *quick, uint64_t gpte, uint64_t spte)
 {
 	if (((gpte + quick->to_hpa) ^ (spte | PTE_A)) & quick->exact)
 		return false;
@@ -162,7 +171,7 @@ RHZ_INLINE bool quick_same(const struct quick *quick, uint64_t gpte, uint64_t sp
  * The guest changed what was a leaf to another one: sync_entry in short, for what is usual. False:
  * it is not, and nothing was done.
  */
-RHZ_INLINE bool quick_change(const struct quick *quick, uint64_t gpte, unsigned index)
+RHZ_INLINE bool quick_change(struct quick *quick, uint64_t gpte, unsigned index)
 {
 	struct rhz_vm *vm = quick->vm;
 	struct page *page = quick->page;
@@ -180,7 +189,7 @@ RHZ_INLINE bool quick_change(const struct quick *quick, uint64_t gpte, unsigned 
 		entry_change_leaf(vm, page, index, spte);
 		return true;
 	}
-	if (!link_empty(*head))
+	if (!link_empty(*head) && !vm->nodes_free)
 		return false;
 	entry_replace_leaf(vm, page, index, spte, head);
 	return true;
