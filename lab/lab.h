@@ -13,8 +13,10 @@ enum lab_exit {
 };
 
 /* One sub-command: argv[0] is its name. Returns an exit status. */
+enum lab_exit lab_iso(int argc, char **argv);
 enum lab_exit lab_replay(int argc, char **argv);
 enum lab_exit lab_run(int argc, char **argv);
+enum lab_exit lab_top(int argc, char **argv);
 
 /* Prints "rhizome: " and the message as one line on stderr. Returns status. */
 enum lab_exit lab_complain(enum lab_exit status, const char *format, ...)

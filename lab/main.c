@@ -15,8 +15,10 @@ static const struct {
 	enum lab_exit (*run)(int argc, char **argv);
 	const char *purpose;
 } commands[] = {
+	{ "iso", lab_iso, "makes an image that boots hypervisor and guest from a CD" },
 	{ "replay", lab_replay, "what another root cache would have made of a trace" },
-	{ "run", lab_run, "boots a guest on the hypervisor, in QEMU" },
+	{ "run", lab_run, "boots a guest on the hypervisor, in QEMU or Bochs" },
+	{ "top", lab_top, "shows a run's statistics while it runs" },
 };
 
 enum { COMMANDS = sizeof(commands) / sizeof(commands[0]) };

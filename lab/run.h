@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: MIT */
-/* Starting QEMU, watching the hypervisor's console, and what the run's end means. */
+/* The machine's process: made, started, watched, ended; and what its end means. */
 #ifndef LAB_RUN_H
 #define LAB_RUN_H
 
+#include <limits.h>
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "lab.h"
+#include "console.h"
+#include "run_options.h"
 
 enum {
-	RUN_MODULES_MAX = 15,
-	RUN_CONSOLE_SIZE = 4096,
 	RUN_DIED = 70,     /* the guest, and why stands on stderr */
 	RUN_TIMEOUT = 124, /* as timeout(1) has it */
 };
@@ -18,24 +18,35 @@ enum {
 struct run_command {
 	char **argument; /* copies, ended by null */
 	size_t arguments;
-	char console[RUN_CONSOLE_SIZE]; /* the file that the hypervisor's console is written to */
-	unsigned long timeout_s;        /* 0: none */
-	const char *stats;              /* where the statistics go as JSON, or null */
-	bool hypervisor;                /* false: a bare guest, which has no such console */
+	const char *package; /* Debian's, that has the program */
+	char prefix[PATH_MAX];  /* of the names of the run's files; none of them outlives us */
+	char console[PATH_MAX]; /* the file that the hypervisor's console is written to */
+	int pty;                /* our side of the guest's serial line; 0: it is ours already */
 };
 
 /* Appends one argument or two. */
 void run_add(struct run_command *command, const char *first, const char *second);
 
-/* Chooses the console's file name; nothing is created. */
-void run_name_console(struct run_command *command);
+/* The name of one of the run's files: "console", "trace", "iso", "bochs" or "debugger". */
+void run_name_file(const struct run_command *command, const char *which, char path[PATH_MAX]);
 
 /* Prints the command line so that a shell reads it back. */
-enum lab_exit run_print(const struct run_command *command);
+void run_print(const struct run_command *command);
+
+/* The command line for each machine; what files it needs are made, unless for dry_run. */
+enum lab_exit run_qemu_command(struct run_command *command, const struct run_options *options);
+enum lab_exit run_bochs_command(struct run_command *command, const struct run_options *options);
+
+/* Bochs ended by itself with an error: says why, as far as its log tells. */
+enum lab_exit run_bochs_judge(const struct run_command *command);
 
 /* Runs it to its end. Returns the program's exit status, which may be any of 0 to 255. */
-enum lab_exit run_qemu(struct run_command *command);
+enum lab_exit run_watch(struct run_command *command, const struct run_options *options);
 
+/* Prints the statistics on stderr and, if asked to, writes them as JSON. */
+enum lab_exit run_report(const struct console *console, const struct run_options *options);
+
+/* Removes the run's files, frees the rest. */
 void run_free(struct run_command *command);
 
 #endif

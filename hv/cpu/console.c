@@ -6,6 +6,7 @@
 
 enum { COM_DATA = 0, COM_INTERRUPTS = 1, COM_FIFO = 2, COM_LINE = 3, COM_MODEM = 4, COM_STATUS = 5,
        COM_PORTS = 8 };
+enum { STATUS_ROOM = 0x20, STATUS_IDLE = 0x40 };
 
 static enum console chosen = CONSOLE_E9;
 
@@ -30,6 +31,19 @@ bool console_owns(uint16_t port)
 	return port >= PORT_COM2 && port < PORT_COM2 + COM_PORTS;
 }
 
+/* Bounded: a line that is not there reads as ready, one that hangs must not hang us. */
+static void wait_for_status(uint8_t bit)
+{
+	for (unsigned i = 0; i < 1000000 && !(in8(PORT_COM2 + COM_STATUS) & bit); i++)
+		;
+}
+
+void console_drain(void)
+{
+	if (chosen == CONSOLE_COM2)
+		wait_for_status(STATUS_IDLE);
+}
+
 static void put(char c)
 {
 	if (chosen == CONSOLE_E9) {
@@ -38,9 +52,7 @@ static void put(char c)
 	}
 	if (c == '\n')
 		put('\r');
-	/* Bounded: a line that is not there reads as ready, one that hangs must not hang us. */
-	for (unsigned i = 0; i < 1000000 && !(in8(PORT_COM2 + COM_STATUS) & 0x20); i++)
-		;
+	wait_for_status(STATUS_ROOM);
 	out8(PORT_COM2 + COM_DATA, (uint8_t)c);
 }
 

@@ -18,6 +18,9 @@ void console_select(enum console console);
 /* True if the port belongs to the console in use, so that the guest may not have it. */
 bool console_owns(uint16_t port);
 
+/* Waits until the last character has gone out, for when the machine is about to end. */
+void console_drain(void);
+
 /*
  * Prints by format: %s string, %c character, %u unsigned, %x hexadecimal; l before u and x for 64
  * bits; 0 and a width before these for leading zeros.

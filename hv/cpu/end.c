@@ -19,6 +19,7 @@ void end_resets(bool resets)
 void end(int code, const char *reason)
 {
 	print("rhizome: end %u %s\n", (unsigned)code, reason);
+	console_drain();
 	/* A guest that resets the machine gets that, whatever was said about our own ends. */
 	if (resets_at_end || code == END_RESET) {
 		out8(PORT_RESET_CONTROL, RESET_FULL & ~4u);

@@ -131,6 +131,7 @@ static void write_sleep(struct guest *g, uint16_t port, unsigned bytes, uint32_t
 		}
 		stats_print(g);
 		print("rhizome: end 0 the guest powered the machine off\n");
+		console_drain();
 	}
 	write_whole(port, bytes, value);
 }
@@ -153,6 +154,7 @@ static void write_port(struct guest *g, uint16_t port, unsigned bytes, uint32_t 
 		if (port == boot_info.options.exit_port) {
 			stats_print(g);
 			print("rhizome: left with %u\n", value);
+			console_drain();
 		}
 		write_whole(port, bytes, value);
 	}

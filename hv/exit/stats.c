@@ -27,7 +27,7 @@ void stats_init(void)
 	if (!boot_info.options.stats_seconds)
 		return;
 	ticks_per_line = clock_measure() * boot_info.options.stats_seconds;
-	next_line = rdtsc() + ticks_per_line;
+	next_line = rdtsc(); /* the first line at the first exit */
 }
 
 void stats_tick(const struct guest *g)
