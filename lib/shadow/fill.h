@@ -66,12 +66,9 @@ RHZ_INLINE struct page *leaf_table(struct rhz_vcpu *vcpu, uint64_t addr)
 }
 
 /* The walk and the address space are such that the leaf follows from the guest's entry alone. */
-RHZ_INLINE bool is_usual(const struct rhz_vcpu *vcpu, unsigned access, const struct rhz_walk *walk)
+RHZ_INLINE bool is_usual(const struct rhz_vcpu *vcpu, const struct rhz_walk *walk)
 {
-	bool settled = walk->entry[1] & PTE_D || !(access & RHZ_ACCESS_WRITE);
-
-	return walk->level == 1 && walk->accessed && settled && vcpu->now->mode.wp &&
-	       !option(vcpu->vm, RHZ_NO_QUICK_FILL);
+	return walk->level == 1 && vcpu->now->mode.wp && !option(vcpu->vm, RHZ_NO_QUICK_FILL);
 }
 
 /*
@@ -89,9 +86,12 @@ RHZ_INLINE bool is_walked(struct space *space, const struct slot *slot, const st
 	       walk->rights == (page->role.rights & gpte_rights(walk->entry[1]));
 }
 
-/* After a walk that came through. True: the leaf is set. False: nothing was done. */
+/*
+ * After a walk that came through. True: the leaf is set. False: nothing was done, but that some A
+ * bits may be set where another vCPU changed the entry meanwhile.
+ */
 RHZ_INLINE bool fill_quickly(struct rhz_vcpu *vcpu, rhz_gva gva, unsigned access,
-                             const struct rhz_walk *walk)
+                             struct rhz_walk *walk)
 {
 	unsigned index = (gva.v >> RHZ_PAGE_SHIFT) & 511;
 	struct leaf leaf = { .level = 1, .rights = walk->rights };
@@ -104,7 +104,7 @@ RHZ_INLINE bool fill_quickly(struct rhz_vcpu *vcpu, rhz_gva gva, unsigned access
 	uint32_t *head;
 
 	/* 'level' is only written by walks that found a leaf */
-	if (__builtin_expect(!is_usual(vcpu, access, walk), 0))
+	if (__builtin_expect(!is_usual(vcpu, walk), 0))
 		return false;
 	slot = slot_at(space, walk->gpa.v);
 	if (__builtin_expect(!slot || slot->dirty || slot->read_only, 0))
@@ -116,6 +116,8 @@ RHZ_INLINE bool fill_quickly(struct rhz_vcpu *vcpu, rhz_gva gva, unsigned access
 	role = page->role;
 	if (__builtin_expect(page->table[index] || role.guest == ROLE_DIRECT || !vm->nodes_free ||
 	                     (access & RHZ_ACCESS_WRITE && *head & LINK_TRACKED), 0))
+		return false;
+	if (__builtin_expect(vcpu_set_ad(vcpu, access, walk) == RHZ_AD_RETRY, 0))
 		return false;
 	if (*head & LINK_TRACKED || !(walk->entry[1] & PTE_D))
 		leaf.rights &= ~(unsigned)RHZ_RIGHT_WRITE;

@@ -61,7 +61,7 @@ static __attribute__((noinline)) unsigned prefetch_set(struct rhz_vm *vm, struct
 			continue;
 		if (offset < bytes) {
 			head = &heads[to_head + (offset >> RHZ_PAGE_SHIFT)];
-			if (link_empty(*head)) {
+			if (link_empty(*head) || vm->nodes_free) {
 				moved = leaf_take(vm, role, moved, !(*head & LINK_TRACKED));
 				entry_fill(vm, page, first + i, moved, head);
 				filled++;
@@ -86,11 +86,12 @@ unsigned prefetch_around(struct rhz_vm *vm, struct page *page, unsigned index)
 		return filled;
 	}
 	guest = (const uint64_t *)frame_at(vm, page->frame) + first;
+	RHZ_UNROLL
 	for (unsigned i = 0; i < PREFETCH; i++) {
 		uint64_t gpte = __atomic_load_n(guest + i, __ATOMIC_RELAXED);
 
-		if ((gpte & (PTE_P | PTE_A)) == (PTE_P | PTE_A) && !table[i])
-			set |= 1u << i;
+		set |= (unsigned)(gpte & gpte / PTE_A & PTE_P) << i;
 	}
+	set &= (unsigned)~(page->used[first / 64] >> first % 64);
 	return set ? prefetch_set(vm, page, guest, set) : 0;
 }
