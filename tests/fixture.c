@@ -88,9 +88,11 @@ void world_default_config(const struct setup *setup, struct rhz_vm_config *confi
 {
 	*config = (struct rhz_vm_config){
 		.kind = setup->kind,
+		.nested = setup->nested,
 		.host_cpu = { .maxphyaddr = 46, .pages_1g = !setup->no_1g, .nx = true,
-			      .ept_execute_only = true, .ept_ad = setup->ept_ad },
-		.cpuid = { .vendor = RHZ_VENDOR_INTEL,
+			      .ept_execute_only = !setup->no_execute_only,
+			      .ept_ad = setup->ept_ad },
+		.cpuid = { .vendor = setup->amd ? RHZ_VENDOR_AMD : RHZ_VENDOR_INTEL,
 			   .maxphyaddr = setup->maxphyaddr ? setup->maxphyaddr : 40,
 			   .pse = true, .pae = true, .pge = true, .pse36 = true, .pat = true,
 			   .nx = true, .gbpages = true, .la57 = true, .pcid = true,
@@ -373,13 +375,46 @@ void load_ok(struct world *world, unsigned vcpu, uint64_t cr3)
 }
 
 void switch_ok(struct world *world, unsigned vcpu, enum rhz_context context,
-               const struct rhz_regs *regs, uint32_t guest_asid, bool flush)
+               const struct rhz_regs *regs, uint32_t guest_asid, enum rhz_guest_flush flush)
 {
 	world->at[vcpu].running = false;
 	assert_int_equal(rhz_vcpu_switch_context(world->vcpu[vcpu], context, regs, guest_asid,
 	                                         flush), RHZ_LOAD_OK);
 	if (!world->setup.no_audit)
 		audit(world);
+}
+
+enum rhz_load_result nested_entry(struct world *world, unsigned vcpu, const struct rhz_regs *l1,
+                                  uint32_t guest_asid, enum rhz_guest_flush flush)
+{
+	struct rhz_nested nested = { l1->cr3, l1->cr0, l1->cr4, l1->efer };
+	enum rhz_load_result result;
+
+	world->at[vcpu].running = false;
+	result = rhz_vcpu_switch_nested(world->vcpu[vcpu], &nested, guest_asid, flush);
+	if (!world->setup.no_audit)
+		audit(world);
+	return result;
+}
+
+void nested_ok(struct world *world, unsigned vcpu, const struct rhz_regs *l1, uint32_t guest_asid,
+               enum rhz_guest_flush flush)
+{
+	assert_int_equal(nested_entry(world, vcpu, l1, guest_asid, flush), RHZ_LOAD_OK);
+}
+
+void ept_ok(struct world *world, unsigned vcpu, uint64_t eptp, uint32_t vpid,
+            enum rhz_guest_flush flush)
+{
+	struct rhz_regs regs = { .cr3 = eptp };
+
+	world->at[vcpu].ept_ad = eptp >> 6 & 1;
+	nested_ok(world, vcpu, &regs, vpid, flush);
+}
+
+void exit_ok(struct world *world, unsigned vcpu)
+{
+	switch_ok(world, vcpu, RHZ_CONTEXT_L1, NULL, 0, RHZ_GUEST_KEEP);
 }
 
 void cr_change(struct world *world, unsigned vcpu, uint64_t cr0_flip, uint64_t cr4_flip,

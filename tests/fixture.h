@@ -30,7 +30,7 @@ enum { P = 1 << 0, W = 1 << 1, U = 1 << 2, PWT = 1 << 3, PCD = 1 << 4, A = 1 << 
 
 /* Shorter names of accesses. */
 enum { READ = 0, WRITE = RHZ_ACCESS_WRITE, FETCH = RHZ_ACCESS_FETCH, USER = RHZ_ACCESS_USER,
-       AC = RHZ_ACCESS_AC, IMPLICIT = RHZ_ACCESS_IMPLICIT };
+       AC = RHZ_ACCESS_AC, IMPLICIT = RHZ_ACCESS_IMPLICIT, TABLE = RHZ_ACCESS_TABLE };
 
 enum {
 	VCPUS = 64,
@@ -64,6 +64,8 @@ struct setup {
 	uint8_t maxphyaddr;        /* of the guest, 0: 40 */
 	bool ept_ad, no_1g;
 	bool no_lock;
+	enum rhz_paging_kind nested; /* what L2 has: RHZ_NPT_*, RHZ_EPT_* */
+	bool amd, no_execute_only;
 };
 
 struct translation {
@@ -84,6 +86,7 @@ struct place {
 	unsigned cpu;              /* which processor it runs on */
 	bool running;
 	bool hides_implicit;       /* the embedder cannot tell implicit accesses */
+	bool ept_ad;               /* of L1's EPTP */
 	struct rhz_entry entry;    /* of the last entry */
 	unsigned entries;          /* how often it entered */
 	unsigned flushes[4];       /* told, by enum rhz_flush */
@@ -166,14 +169,24 @@ void load_ok(struct world *world, unsigned vcpu, uint64_t cr3);
 void regs_ok(struct world *world, unsigned vcpu, const struct rhz_regs *regs);
 /* A switch of context that goes through. */
 void switch_ok(struct world *world, unsigned vcpu, enum rhz_context context,
-               const struct rhz_regs *regs, uint32_t guest_asid, bool flush);
+               const struct rhz_regs *regs, uint32_t guest_asid, enum rhz_guest_flush flush);
+/* A nested entry by L1's nested tables: 'l1' governs them, its CR3 is their address. */
+enum rhz_load_result nested_entry(struct world *world, unsigned vcpu, const struct rhz_regs *l1,
+                                  uint32_t guest_asid, enum rhz_guest_flush flush);
+void nested_ok(struct world *world, unsigned vcpu, const struct rhz_regs *l1, uint32_t guest_asid,
+               enum rhz_guest_flush flush);
+/* ... by EPT. */
+void ept_ok(struct world *world, unsigned vcpu, uint64_t eptp, uint32_t vpid,
+            enum rhz_guest_flush flush);
+/* Back to L1 as it was left. */
+void exit_ok(struct world *world, unsigned vcpu);
 /* Changes bits of CR0, CR4, EFER of a running vCPU. */
 void cr_change(struct world *world, unsigned vcpu, uint64_t cr0_flip, uint64_t cr4_flip,
                uint64_t efer_flip);
 
 /* ---- accesses ---- */
 
-enum how { REACHED, FAULTED, WAS_GP, WAS_MMIO, WAS_TRACKED, WAS_NO_MEMORY };
+enum how { REACHED, FAULTED, WAS_GP, WAS_MMIO, WAS_TRACKED, WAS_NO_MEMORY, WAS_EXIT };
 
 struct seen {
 	enum how how;
@@ -183,9 +196,14 @@ struct seen {
 	bool read_only;
 	unsigned faults;     /* handed to the library on the way */
 	struct rhz_fault fault;
+	struct rhz_l1_exit exit; /* EXIT: of L2, to L1 */
 };
 
-/* An access of the guest, to its end. Audits after each step. A livelock fails the test. */
+/*
+ * An access of the guest, to its end. Audits after each step. A livelock fails the test. In the
+ * context of L1's nested tables the address is L2's physical one, and TABLE says that the processor
+ * reads one of L2's tables.
+ */
 struct seen touch(struct world *world, unsigned vcpu, uint64_t gva, unsigned access);
 /* A store of the guest, emulated where the library asks for it. */
 struct seen store(struct world *world, unsigned vcpu, uint64_t gva, unsigned bytes,
@@ -212,6 +230,12 @@ void check_ends(struct world *world, unsigned vcpu, uint64_t gva, unsigned acces
 #define faults_on(world, vcpu, gva, access, code) \
 	check_faults(world, vcpu, gva, access, code, __FILE__, __LINE__)
 #define faults(world, gva, access, code) faults_on(world, 0, gva, access, code)
+void check_exits(struct world *world, unsigned vcpu, uint64_t ngpa, unsigned access,
+                 enum rhz_l1_exit_kind kind, uint64_t info, const char *file, int line);
+/* L2's access is forbidden by L1's nested tables: the exit that L1 gets. */
+#define exits_on(world, vcpu, ngpa, access, kind, info) \
+	check_exits(world, vcpu, ngpa, access, kind, info, __FILE__, __LINE__)
+#define npf(world, ngpa, access, info) exits_on(world, 0, ngpa, access, RHZ_L1_NPF, info)
 #define is_mmio(world, gva, access, gpa) \
 	check_ends(world, 0, gva, access, WAS_MMIO, gpa, __FILE__, __LINE__)
 #define is_tracked(world, gva, access, gpa) \

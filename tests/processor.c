@@ -19,17 +19,31 @@ static uint64_t *table_at(struct world *world, uint64_t hpa)
 	return (uint64_t *)(void *)(world->pages + page * 4096);
 }
 
-static bool is_ept(const struct world *world)
+static bool in_l2(const struct world *world, unsigned vcpu)
 {
-	return world->setup.kind == RHZ_EPT_4LEVEL || world->setup.kind == RHZ_EPT_5LEVEL;
+	return rhz_vcpu_context(world->vcpu[vcpu]) == RHZ_CONTEXT_L2_NESTED;
+}
+
+/* The vCPU runs on NPT or EPT, not on tables of our making for linear addresses. */
+static bool is_nested_paging(const struct world *world, unsigned vcpu)
+{
+	return world->setup.kind != RHZ_SHADOW || in_l2(world, vcpu);
+}
+
+static bool is_ept(const struct world *world, unsigned vcpu)
+{
+	enum rhz_paging_kind kind = in_l2(world, vcpu) ? world->setup.nested : world->setup.kind;
+
+	return kind == RHZ_EPT_4LEVEL || kind == RHZ_EPT_5LEVEL;
 }
 
 /* The entry for addr at the lowest level; its address through *at. False: not present. */
-static bool walk(struct world *world, const struct rhz_entry *entry, uint64_t addr,
-                 struct translation *to, uint64_t **leaf, unsigned *level)
+static bool walk(struct world *world, unsigned vcpu, uint64_t addr, struct translation *to,
+                 uint64_t **leaf, unsigned *level)
 {
-	uint64_t table = entry->root.v, present = is_ept(world) ? 7 : 1, spte = 0;
-	bool pae = entry->levels == 3;
+	const struct rhz_entry *entry = &world->at[vcpu].entry;
+	bool pae = entry->levels == 3, ept = is_ept(world, vcpu);
+	uint64_t table = entry->root.v, present = ept ? 7 : 1, spte = 0;
 
 	*to = (struct translation){ .tag = entry->tag, .page = addr >> 12, .w = true, .u = true,
 		                    .r = true };
@@ -44,7 +58,7 @@ static bool walk(struct world *world, const struct rhz_entry *entry, uint64_t ad
 			return false;
 		if (pae && *level == 3) {
 			assert_int_equal(spte & 0x1e6, 0); /* reserved in a PDPTE */
-		} else if (is_ept(world)) {
+		} else if (ept) {
 			to->r &= spte & 1;
 			to->w &= !!(spte & 2);
 			to->nx |= !(spte & 4);
@@ -72,7 +86,8 @@ static bool allows(struct world *world, unsigned vcpu, const struct translation 
 {
 	const struct rhz_regs *regs = rhz_vcpu_regs(world->vcpu[vcpu]);
 	bool user = access & USER, write = access & WRITE, fetch = access & FETCH;
-	bool off = !(regs->cr0 & RHZ_CR0_PG) || world->setup.kind != RHZ_SHADOW;
+	bool nested = is_nested_paging(world, vcpu), ept = is_ept(world, vcpu);
+	bool off = !(regs->cr0 & RHZ_CR0_PG) || nested;
 	uint32_t keys = to->u ? regs->pkru : regs->pkrs;
 	bool acts = regs->cr4 & (to->u ? RHZ_CR4_PKE : RHZ_CR4_PKS) && regs->efer & RHZ_EFER_LMA;
 
@@ -80,6 +95,11 @@ static bool allows(struct world *world, unsigned vcpu, const struct translation 
 	if (!to->r && !fetch)
 		return false;
 	if ((write && !to->w) || (fetch && to->nx))
+		return false;
+	/* L2's tables are written where A and D bits are [APM2 15.25.6] [SDM3 28.3.3.2] */
+	if (access & TABLE && !to->w && (!ept || world->at[vcpu].ept_ad))
+		return false;
+	if (nested && !ept && !to->u)
 		return false;
 	if (off)
 		return true;
@@ -174,7 +194,7 @@ uint64_t leaf_of(struct world *world, unsigned vcpu, uint64_t addr, unsigned *le
 	unsigned at;
 	uint64_t *leaf;
 
-	if (!walk(world, &world->at[vcpu].entry, addr, &to, &leaf, level ? level : &at))
+	if (!walk(world, vcpu, addr, &to, &leaf, level ? level : &at))
 		return 0;
 	return *leaf;
 }
@@ -194,14 +214,14 @@ static bool attempt(struct world *world, unsigned vcpu, uint64_t addr, unsigned 
 		*hpa = hit->hpa << 12 | (addr & 4095);
 		return true;
 	}
-	present = hit || walk(world, &world->at[vcpu].entry, addr, &to, &leaf, &level);
+	present = hit || walk(world, vcpu, addr, &to, &leaf, &level);
 	if (!hit && present && allows(world, vcpu, &to, access, &pk)) {
-		bool ad = !is_ept(world) || world->setup.ept_ad;
+		bool ept = is_ept(world, vcpu), ad = !ept || world->setup.ept_ad;
 
 		if (ad)
-			*leaf |= is_ept(world) ? 1 << 8 : A;
+			*leaf |= ept ? 1 << 8 : A;
 		if (ad && access & WRITE)
-			*leaf |= is_ept(world) ? 1 << 9 : D;
+			*leaf |= ept ? 1 << 9 : D;
 		cpu->tlb[cpu->next++ % TLB] = to;
 		*hpa = to.hpa << 12 | (addr & 4095);
 		return true;
@@ -214,6 +234,18 @@ static bool attempt(struct world *world, unsigned vcpu, uint64_t addr, unsigned 
 	return false;
 }
 
+/* EXITINFO1 or the exit qualification of an access of L2's; some rights bits do not matter. */
+static uint64_t info_of(const struct world *world, unsigned vcpu, unsigned access)
+{
+	bool table = access & TABLE;
+
+	if (is_ept(world, vcpu))
+		return (access & FETCH ? RHZ_EPT_QUAL_FETCH : access & WRITE ? RHZ_EPT_QUAL_WRITE :
+		        RHZ_EPT_QUAL_READ) | RHZ_EPT_QUAL_GVA | (table ? 0 : RHZ_EPT_QUAL_FINAL);
+	return RHZ_PF_U | (access & WRITE ? RHZ_PF_W : 0u) | (access & FETCH ? RHZ_PF_I : 0u) |
+	       (table ? RHZ_NPF_TABLE : RHZ_NPF_FINAL);
+}
+
 static enum rhz_fault_result hand_over(struct world *world, unsigned vcpu, uint64_t addr,
                                        unsigned access, uint32_t code, struct seen *seen)
 {
@@ -222,7 +254,10 @@ static enum rhz_fault_result hand_over(struct world *world, unsigned vcpu, uint6
 
 	world->at[vcpu].running = false;
 	seen->faults++;
-	if (world->setup.kind == RHZ_SHADOW)
+	if (in_l2(world, vcpu))
+		result = rhz_vcpu_l2_fault(world->vcpu[vcpu], (rhz_ngpa){ addr },
+		                           info_of(world, vcpu, access), &seen->fault, &seen->exit);
+	else if (world->setup.kind == RHZ_SHADOW)
 		result = rhz_vcpu_page_fault(world->vcpu[vcpu], (rhz_gva){ addr }, code,
 		                             access & told, &seen->fault);
 	else
@@ -256,7 +291,8 @@ struct seen touch(struct world *world, unsigned vcpu, uint64_t gva, unsigned acc
 		case RHZ_FAULT_RETRY:
 			continue;
 		case RHZ_FAULT_REFLECT:
-			seen.how = seen.fault.vector == 13 ? WAS_GP : FAULTED;
+			seen.how = in_l2(world, vcpu) ? WAS_EXIT :
+			           seen.fault.vector == 13 ? WAS_GP : FAULTED;
 			seen.error_code = seen.fault.error_code;
 			return seen;
 		case RHZ_FAULT_MMIO:
@@ -291,7 +327,8 @@ struct seen store(struct world *world, unsigned vcpu, uint64_t gva, unsigned byt
 
 /* ---- expectations ---- */
 
-static const char *const hows[] = { "reached", "faulted", "#GP", "MMIO", "tracked", "no memory" };
+static const char *const hows[] = { "reached", "faulted", "#GP", "MMIO", "tracked", "no memory",
+	                            "exit to L1" };
 
 static void report(const struct seen *seen, uint64_t gva, unsigned access, const char *file,
                    int line)
@@ -318,6 +355,19 @@ void check_faults(struct world *world, unsigned vcpu, uint64_t gva, unsigned acc
 
 	if (seen.how != FAULTED || seen.error_code != error_code)
 		report(&seen, gva, access, file, line);
+}
+
+void check_exits(struct world *world, unsigned vcpu, uint64_t ngpa, unsigned access,
+                 enum rhz_l1_exit_kind kind, uint64_t info, const char *file, int line)
+{
+	struct seen seen = touch(world, vcpu, ngpa, access);
+
+	if (seen.how == WAS_EXIT && seen.exit.kind == kind && seen.exit.info == info &&
+	    seen.exit.ngpa.v == ngpa)
+		return;
+	print_error("kind %d, info %#llx, not %#llx\n", (int)seen.exit.kind,
+	            (unsigned long long)seen.exit.info, (unsigned long long)info);
+	report(&seen, ngpa, access, file, line);
 }
 
 void check_ends(struct world *world, unsigned vcpu, uint64_t gva, unsigned access, enum how how,

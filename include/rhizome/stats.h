@@ -40,7 +40,12 @@ struct rhz_vcpu_stats {
 	uint64_t guest_flushes;          /* invalidations wider than an address */
 	uint64_t tlb_flush;              /* entries that asked for any flush */
 	uint64_t flush_tag, flush_all, flush_address;
-	uint64_t fresh_tags;             /* leases of a tag */
+	uint64_t fresh_tags;             /* leases of a tag: flush_all, if there were none left */
+	uint64_t stale_asked;            /* tags found stale at an entry: the guest invalidated */
+	uint64_t stale_removed;          /* ... something was taken away from our tables */
+	/* nested */
+	uint64_t nested_entries, nested_exits;
+	uint64_t nested_flush_unneeded;  /* flushes after these that have none of those reasons */
 };
 
 /* Per VM. Written under the VM's lock. */

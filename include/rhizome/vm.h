@@ -46,6 +46,12 @@ enum {
 
 struct rhz_vm_config {
 	enum rhz_paging_kind kind;
+	/*
+	 * What the processor walks for L1's own guests where L1 uses nested paging, and so what
+	 * L1's nested tables are: RHZ_NPT_* or RHZ_EPT_*. RHZ_SHADOW: there is none of that. The
+	 * same as 'kind', unless that is RHZ_SHADOW.
+	 */
+	enum rhz_paging_kind nested;
 	struct rhz_host_cpu host_cpu;
 	struct rhz_cpuid cpuid;       /* the guest's */
 	uint32_t quota;               /* shadow pages, RHZ_MIN_ to RHZ_MAX_SHADOW_PAGES */

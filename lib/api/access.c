@@ -1,5 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* What a vCPU suffers and asks for in the guest: faults, invalidations, translations. */
+/*
+ * What a vCPU suffers and asks for in the guest: faults, invalidations, translations. What it does
+ * so by L1's nested tables: nested.c.
+ */
+#include "api/vcpu.h"
+
 #include "core/flush.h"
 #include "core/frame.h"
 #include "direct/map.h"
@@ -17,8 +22,8 @@ static __attribute__((noinline)) void fault_count(struct rhz_vcpu *vcpu,
 	vcpu->stats.pf_no_memory += result == RHZ_FAULT_NO_MEMORY;
 }
 
-RHZ_INLINE enum rhz_fault_result fault_end(struct rhz_vcpu *vcpu, uint64_t address,
-                                           uint32_t error_code, enum rhz_fault_result result)
+RHZ_INLINE enum rhz_fault_result fault_ends(struct rhz_vcpu *vcpu, uint64_t address,
+                                            uint32_t error_code, enum rhz_fault_result result)
 {
 	if (__builtin_expect(result != RHZ_FAULT_RESUME, 0))
 		fault_count(vcpu, result);
@@ -27,12 +32,10 @@ RHZ_INLINE enum rhz_fault_result fault_end(struct rhz_vcpu *vcpu, uint64_t addre
 	return result;
 }
 
-/* The root was taken away since the entry: rhz_vcpu_enter will have it built anew. */
-static bool root_is_gone(struct rhz_vcpu *vcpu)
+enum rhz_fault_result fault_end(struct rhz_vcpu *vcpu, uint64_t address, uint32_t error_code,
+                                enum rhz_fault_result result)
 {
-	struct page *root = root_page(vcpu);
-
-	return !root || root->flags & PAGE_DOOMED;
+	return fault_ends(vcpu, address, error_code, result);
 }
 
 /* A direct map may have to give way to guest tables that are shadowed for other contexts. */
@@ -75,7 +78,7 @@ enum rhz_fault_result rhz_vcpu_page_fault(struct rhz_vcpu *vcpu, rhz_gva gva, ui
 		result = fault_without_table(vcpu, gva, error_code, fault);
 	else
 		result = fill_fault(vcpu, gva, error_code, access, fault);
-	return fault_end(vcpu, gva.v, error_code, result);
+	return fault_ends(vcpu, gva.v, error_code, result);
 }
 
 enum rhz_fault_result rhz_vcpu_nested_fault(struct rhz_vcpu *vcpu, rhz_gpa gpa, unsigned access,
@@ -86,9 +89,9 @@ enum rhz_fault_result rhz_vcpu_nested_fault(struct rhz_vcpu *vcpu, rhz_gpa gpa, 
 	*fault = (struct rhz_fault){ 0 };
 	vcpu_lock(vcpu);
 	vcpu->stats.pf_taken++;
-	if (!root_is_gone(vcpu))
+	if (!root_is_gone(vcpu) && vcpu->now->role.guest == ROLE_DIRECT)
 		result = direct_fault_tracked(vcpu, gpa, access, fault);
-	return fault_end(vcpu, gpa.v, access, result);
+	return fault_ends(vcpu, gpa.v, access, result);
 }
 
 /* ---- invalidation ---- */
@@ -97,10 +100,10 @@ enum rhz_fault_result rhz_vcpu_nested_fault(struct rhz_vcpu *vcpu, rhz_gpa gpa, 
 static enum rhz_flush invalidate_address(struct rhz_vcpu *vcpu, rhz_gva gva)
 {
 	struct rhz_vm *vm = vcpu->vm;
-	uint64_t before = vm->removals;
+	uint64_t before = vm->removed[0];
 
 	trace(vm, RHZ_EVENT_INVALIDATE, 0, gva.v, 0);
-	if (!shadow_invalidate(vcpu, gva) || vm->removals == before ||
+	if (!shadow_invalidate(vcpu, gva) || vm->removed[0] == before ||
 	    !tag_flushed_address(vcpu, root_entry(vcpu), before))
 		return RHZ_FLUSH_NONE;
 	vcpu->stats.flush_address++;
@@ -113,7 +116,7 @@ enum rhz_flush rhz_vcpu_invlpg(struct rhz_vcpu *vcpu, rhz_gva gva)
 
 	vcpu->stats.invlpg++;
 	/* where the processor walks the guest's tables, it has translations unknown to us */
-	if (vcpu->vm->config.kind != RHZ_SHADOW)
+	if (vcpu->now->unseen)
 		return RHZ_FLUSH_ADDRESS;
 	if (!__atomic_load_n(&vcpu->vm->stats.mmu_unsync, __ATOMIC_ACQUIRE))
 		return RHZ_FLUSH_NONE;
@@ -128,9 +131,8 @@ static void invalidate_all(struct rhz_vcpu *vcpu)
 {
 	vcpu->stats.guest_flushes++;
 	trace(vcpu->vm, RHZ_EVENT_INVALIDATE, 0, ~0ull, 0);
-	if (vcpu->vm->config.kind != RHZ_SHADOW)
-		roots_stale(vcpu);
-	else if (!root_is_gone(vcpu))
+	roots_stale(vcpu, vcpu->now->guest_asid);
+	if (!root_is_gone(vcpu))
 		sync_lists(vcpu, root_page(vcpu));
 }
 

@@ -105,6 +105,8 @@ static bool audit_parents(struct audit *audit, struct page *page)
 		if (!(parent->flags & PAGE_LIVE) || !spte_is_table(spte, parent->role.level) ||
 		    (spte & SPTE_FRAME) != page->hpa)
 			return audit_fails(audit, 3, "parent does not point here", page, 0, id);
+		if (parent->role.nested != page->role.nested)
+			return audit_fails(audit, 10, "parent of another context", page, 0, id);
 	}
 	return true;
 }
@@ -120,7 +122,8 @@ static bool audit_list(struct audit *audit, uint32_t number, uint32_t owner, uin
 			return audit_fails(audit, 8, "list is broken", page, 0, owner);
 		if (page->role.level != 1 || !role_has_table(page->role))
 			return audit_fails(audit, 7, "on a list, and no leaf table", page, 0, 0);
-		if (owner != LIST_SHARED && list_owner(audit->vm, page) != owner)
+		if (list_is_shared(owner) ? page->role.nested != (owner == LIST_NESTED) :
+		                            list_owner(audit->vm, page) != owner)
 			return audit_fails(audit, 4, "on another list than its only root's", page,
 			                   0, owner);
 		before = number;
@@ -183,6 +186,21 @@ static bool same_tag(const struct rhz_tag_lease *a, const struct rhz_tag_lease *
 	       a->tag == b->tag;
 }
 
+/* A context runs by tables of its own kind only: what L1 has L2 must not have. */
+static bool audit_roots(struct audit *audit, struct rhz_vcpu *vcpu)
+{
+	for (unsigned e = 0; e < RHZ_ROOT_ENTRIES; e++) {
+		const struct rhz_root_entry *entry = &vcpu->roots.entry[e];
+		const struct page *page = page_at(audit->vm, entry->page);
+
+		if (rhz_root_cache_holds(&vcpu->roots, e) &&
+		    page->role.nested != (entry->key.context == RHZ_CONTEXT_L2_NESTED))
+			return audit_fails(audit, 10, "root of another context", page, 0,
+			                   entry->key.context);
+	}
+	return true;
+}
+
 static bool audit_tags(struct audit *audit, struct rhz_vcpu *vcpu)
 {
 	struct rhz_vm *vm = audit->vm;
@@ -192,7 +210,8 @@ static bool audit_tags(struct audit *audit, struct rhz_vcpu *vcpu)
 
 		if (!rhz_root_cache_holds(&vcpu->roots, e))
 			continue;
-		if (lease->stamp > vm->removals)
+		if (lease->stamp > vm->removed[vcpu->roots.entry[e].key.context ==
+		                               RHZ_CONTEXT_L2_NESTED])
 			return audit_fails(audit, 11, "a tag's stamp lies ahead", NULL, e,
 			                   lease->stamp);
 		for (unsigned i = vcpu->id; i < RHZ_MAX_VCPUS; i++) {
@@ -224,6 +243,7 @@ static bool audit_all(struct audit *audit)
 			return false;
 	}
 	if (!audit_list(audit, vm->shared_list, LIST_SHARED, &listed) ||
+	    !audit_list(audit, vm->nested_list, LIST_NESTED, &listed) ||
 	    !audit_pool(audit, counted))
 		return false;
 	if (listed != vm->stats.mmu_unsync)
@@ -233,7 +253,8 @@ static bool audit_all(struct audit *audit)
 			return false;
 	}
 	for (unsigned i = 0; i < RHZ_MAX_VCPUS; i++) {
-		if (vm->vcpu[i] && !audit_tags(audit, vm->vcpu[i]))
+		if (vm->vcpu[i] && (!audit_tags(audit, vm->vcpu[i]) ||
+		                    !audit_roots(audit, vm->vcpu[i])))
 			return false;
 	}
 	return true;

@@ -122,9 +122,9 @@ static bool child_demanded(struct audit *audit, struct page *page, unsigned inde
 		child.frame = page->frame << 9 | index;
 		child.role = page->role;
 		child.role.level--;
-	} else if (role_is_pae_root(page->role)) {
-		if (!child_of_pae_root(vm, page, index, &child))
-			return audit_fails(audit, 4, "child of an absent PDPTE", page, index, 0);
+	} else if (role_is_made_up(page->role)) {
+		if (!child_of_made_up(vm, page, index, &child))
+			return audit_fails(audit, 4, "child where none can be", page, index, 0);
 	} else {
 		gpte_decode(vm, page, index, gpte_read(vm, page, index), &gpte);
 		if (!gpte.usable)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A vCPU's life: making it, loads of its registers, entries. Faults and invalidations: access.c.
+ * A vCPU's life: making it, loads of its registers, entries. From one context to another: switch.c;
+ * faults and invalidations: access.c, nested.c.
  *
  * Without the lock run: a load that finds its root with nothing to sync, and rhz_vcpu_enter. They
  * read three things that others write: 'dooms' and 'removals', which only grow, and the heads of
@@ -10,6 +11,8 @@
  * seen by rhz_vcpu_enter, which runs with the announcement made: either it sees the new counters,
  * or the other side's kick sees the announcement.
  */
+#include "api/vcpu.h"
+
 #include "core/flush.h"
 #include "core/frame.h"
 #include "core/list.h"
@@ -110,6 +113,12 @@ static struct child top_of(struct rhz_vcpu *vcpu, const struct context *context)
 	return top;
 }
 
+/* The root is what registers held when they were loaded. */
+static bool by_page(const struct context *context)
+{
+	return role_is_pae_root(context->role) && context->role.guest == ROLE_PAE;
+}
+
 /*
  * The key under which the context's root is cached. A PAE root is what its PDPTE registers were
  * when they were loaded, so its key is the page that was made of them; there may be none yet.
@@ -124,7 +133,7 @@ static struct rhz_root_key key_of(struct rhz_vcpu *vcpu, unsigned number,
 		.context = number,
 	};
 
-	if (context->role.guest == ROLE_PAE) {
+	if (by_page(context)) {
 		struct child top = top_of(vcpu, context);
 		struct page *page = tree_find_pae_root(vcpu->vm, top.frame, top.role,
 		                                       context->regs.pdpte);
@@ -158,7 +167,7 @@ static bool root_bring(struct rhz_vcpu *vcpu, const struct context *context,
 	} else {
 		vcpu->stats.root_refound++;
 	}
-	if (context->role.guest == ROLE_PAE)
+	if (by_page(context))
 		key->table = KEY_BY_PAGE | page_number(vcpu->vm, page);
 	root_adopt(vcpu, key, page);
 	return true;
@@ -179,7 +188,7 @@ static void sync_current(struct rhz_vcpu *vcpu)
 	struct page *root = root_page(vcpu);
 
 	__atomic_store_n(&root->writes, 0, __ATOMIC_RELAXED);
-	if (__builtin_expect(lists_empty(vcpu->vm, root), 1))
+	if (!root->role.nested && __builtin_expect(lists_empty(vcpu->vm, root), 1))
 		return;
 	sync_lists(vcpu, root);
 }
@@ -190,21 +199,17 @@ static void switch_trace(struct rhz_vcpu *vcpu, const struct context *context)
 	      context->role.word);
 }
 
-/*
- * Makes 'next' the registers of context 'number' and that the current one, under its root. Either
- * all of it happens or nothing. pdptes: they are to be read. flush: what the guest may have cached
- * is invalidated. The lists are emptied even without: another vCPU may have grown the root's tree
- * while we were away, by tables that we have no right to see out of date.
- */
-static enum rhz_load_result context_switch(struct rhz_vcpu *vcpu, unsigned number,
-                                           struct context *next, bool pdptes, bool flush)
+enum rhz_load_result context_switch(struct rhz_vcpu *vcpu, unsigned number,
+                                    struct context *next, bool pdptes,
+                                    enum rhz_guest_flush flush)
 {
 	enum rhz_load_result result = RHZ_LOAD_OK;
 	struct rhz_root_key key;
 
 	vcpu_lock(vcpu);
 	roots_prune(vcpu);
-	if (pdptes && !pdptes_load(vcpu, next)) {
+	/* where the processor walks the guest's tables, it reads PDPTEs itself [APM2 15.25.10] */
+	if (pdptes && !pdptes_load(vcpu, next) && !next->unseen) {
 		result = RHZ_LOAD_GP;
 		goto out;
 	}
@@ -219,8 +224,10 @@ static enum rhz_load_result context_switch(struct rhz_vcpu *vcpu, unsigned numbe
 	root_bind(vcpu);
 	switch_trace(vcpu, next);
 	sync_current(vcpu);
-	if (flush && vcpu->vm->config.kind != RHZ_SHADOW)
-		roots_stale(vcpu);
+	if (flush == RHZ_GUEST_FLUSH_ALL)
+		roots_stale_all(vcpu, true);
+	else if (flush == RHZ_GUEST_FLUSH_ASID)
+		roots_stale(vcpu, next->guest_asid);
 out:
 	vm_unlock(vcpu->vm);
 	return result;
@@ -305,14 +312,16 @@ static __attribute__((noinline)) enum rhz_load_result load_cr3_unusual(struct rh
 {
 	struct context *now = vcpu->now;
 
-	if (cr3 & now->cr3_reserved)
+	/* L2's CR3 is no business of the context of L1's nested tables */
+	if (cr3 & now->cr3_reserved || now->role.nested)
 		return RHZ_LOAD_GP;
 	if (!now->quick || !roots_undisturbed(vcpu) || vcpu->vm->host.trace) {
 		struct context next = *now;
 
 		next.regs.cr3 = cr3;
 		return context_switch(vcpu, vcpu->current, &next,
-		                      next.mode.paging == RHZ_PAGING_PAE, true);
+		                      next.mode.paging == RHZ_PAGING_PAE,
+		                      RHZ_GUEST_FLUSH_ASID);
 	}
 	now->key.table = cr3 & now->cr3_mask;
 	if (!root_find(vcpu, &now->key))
@@ -375,41 +384,15 @@ enum rhz_load_result rhz_vcpu_load_regs(struct rhz_vcpu *vcpu, const struct rhz_
 	struct rhz_regs wanted = *regs;
 	struct context next = *now;
 
-	if (rhz_regs_check(&vcpu->vm->config.cpuid, &now->regs, &wanted) != RHZ_LOAD_FINE)
+	if (now->role.nested ||
+	    rhz_regs_check(&vcpu->vm->config.cpuid, &now->regs, &wanted) != RHZ_LOAD_FINE)
 		return RHZ_LOAD_GP;
 	wanted.cr3 &= ~RHZ_CR3_NOFLUSH;
 	memcpy(wanted.pdpte, now->regs.pdpte, sizeof(wanted.pdpte));
 	if (context_init(&next, vcpu->vm, vcpu->space, &wanted) != RHZ_OK)
 		return RHZ_LOAD_GP;
 	return context_switch(vcpu, vcpu->current, &next, registers_reload_pdptes(now, &next),
-	                      true);
-}
-
-enum rhz_load_result rhz_vcpu_switch_context(struct rhz_vcpu *vcpu, enum rhz_context number,
-                                             const struct rhz_regs *regs, uint32_t guest_asid,
-                                             bool flush)
-{
-	struct context next;
-
-	/* shadow NPT and EPT come with lib/nested */
-	if (number != RHZ_CONTEXT_L1 && number != RHZ_CONTEXT_L2)
-		return RHZ_LOAD_GP;
-	next = vcpu->context[number];
-	if (!regs && !next.entered)
-		return RHZ_LOAD_GP;
-	if (regs) {
-		struct rhz_regs wanted = *regs;
-
-		/* a nested entry loads all at once: nothing depends on what was there before */
-		if (rhz_regs_check(&vcpu->vm->config.cpuid, &wanted, &wanted) != RHZ_LOAD_FINE)
-			return RHZ_LOAD_GP;
-		wanted.cr3 &= ~RHZ_CR3_NOFLUSH;
-		if (context_init(&next, vcpu->vm, vcpu->space, &wanted) != RHZ_OK)
-			return RHZ_LOAD_GP;
-	}
-	next.guest_asid = guest_asid;
-	return context_switch(vcpu, number, &next, regs && next.mode.paging == RHZ_PAGING_PAE,
-	                      flush);
+	                      RHZ_GUEST_FLUSH_ASID);
 }
 
 enum rhz_load_result rhz_vcpu_set_address_space(struct rhz_vcpu *vcpu, unsigned address_space)
@@ -420,7 +403,7 @@ enum rhz_load_result rhz_vcpu_set_address_space(struct rhz_vcpu *vcpu, unsigned 
 	if (address_space >= RHZ_MAX_ADDRESS_SPACES)
 		return RHZ_LOAD_GP;
 	next.role.space = address_space;
-	result = context_switch(vcpu, vcpu->current, &next, false, true);
+	result = context_switch(vcpu, vcpu->current, &next, false, RHZ_GUEST_FLUSH_ASID);
 	if (result != RHZ_LOAD_OK)
 		return result;
 	vcpu->space = address_space;

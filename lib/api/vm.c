@@ -4,6 +4,7 @@
 #include "core/frame.h"
 #include "core/mem.h"
 #include "core/rmap.h"
+#include "nested/nested.h"
 #include "root/registers.h"
 #include "root/roots.h"
 #include "shadow/sync.h"
@@ -38,11 +39,21 @@ static struct layout layout_of(uint32_t quota)
 	return layout;
 }
 
+/* The processor runs L2 as it runs L1, or L1 under shadow tables. */
+static bool nested_fits(const struct rhz_vm_config *config)
+{
+	if (config->nested > RHZ_EPT_5LEVEL)
+		return false;
+	return config->nested == RHZ_SHADOW || config->kind == RHZ_SHADOW ||
+	       config->kind == config->nested;
+}
+
 static enum rhz_status config_check(const struct rhz_vm_config *config)
 {
 	const struct rhz_cpuid *cpuid = &config->cpuid;
 	bool large_phys = config->host_cpu.maxphyaddr >= 32 && config->host_cpu.maxphyaddr <= 52 &&
 	                  cpuid->maxphyaddr >= 32 && cpuid->maxphyaddr <= 52;
+	bool shadows = config->kind == RHZ_SHADOW || config->nested != RHZ_SHADOW;
 
 	if (!config->host || !config->host->page_alloc || !config->host->page_free ||
 	    config->kind > RHZ_EPT_5LEVEL || !config->host->lock != !config->host->unlock)
@@ -50,7 +61,7 @@ static enum rhz_status config_check(const struct rhz_vm_config *config)
 	if (config->quota < RHZ_MIN_SHADOW_PAGES || config->quota > RHZ_MAX_SHADOW_PAGES)
 		return RHZ_ERR_QUOTA;
 	if (!large_phys || (cpuid->pks && !cpuid->pae) || (cpuid->la57 && !cpuid->pae) ||
-	    (config->kind == RHZ_SHADOW && cpuid->nx && !config->host_cpu.nx))
+	    (shadows && cpuid->nx && !config->host_cpu.nx) || !nested_fits(config))
 		return RHZ_ERR_FEATURE;
 	return RHZ_OK;
 }
@@ -84,7 +95,7 @@ enum rhz_status rhz_vm_create(void *memory, size_t size, const struct rhz_vm_con
 	vm->config = *config;
 	vm->host = *config->host;
 	vm->config.host = NULL;
-	vm->removals = 1; /* a stamp of 0 is always out of date */
+	vm->removed[0] = vm->removed[1] = 1; /* a stamp of 0 is always out of date */
 	vm->page = (struct page *)(at + layout.pages);
 	vm->bucket = (uint32_t *)(at + layout.buckets);
 	vm->hpa_bucket = (uint32_t *)(at + layout.hpa_buckets);
@@ -98,6 +109,7 @@ enum rhz_status rhz_vm_create(void *memory, size_t size, const struct rhz_vm_con
 	}
 	vm->nx = config->host_cpu.nx ? PTE_NX : 0;
 	modes_init(vm);
+	nested_init(vm);
 	*out = vm;
 	return RHZ_OK;
 }

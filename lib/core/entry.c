@@ -47,8 +47,8 @@ void entry_change_leaf(struct rhz_vm *vm, struct page *page, unsigned index, uin
 
 	entry_store(page, index, spte);
 	if (spte_is_weaker(page->role, before, spte) ||
-	    (before ^ spte) & (PTE_PWT | PTE_PCD | PTE_PAT_4K | PTE_PAT_LARGE))
-		vm_removed(vm);
+	    (before ^ spte) & spte_type_bits(page->role))
+		vm_removed(vm, page->role);
 	trace(vm, RHZ_EVENT_SET_SPTE, page->role.level, spte & SPTE_FRAME, spte);
 }
 
@@ -105,7 +105,7 @@ void entry_clear(struct rhz_vm *vm, struct page *page, unsigned index)
 		vm->stats.mmio_entries--; /* not present: no TLB holds it */
 		return;
 	}
-	vm_removed(vm);
+	vm_removed(vm, page->role);
 	if (spte_is_leaf(spte, level)) {
 		link_drop(vm, leaf_head(vm, spte, level), id);
 		--*leaf_counter(vm, level);
@@ -118,7 +118,8 @@ bool entry_age(struct rhz_vm *vm, struct page *page, unsigned index)
 {
 	uint64_t accessed = spte_accessed_bit(page->role);
 
-	if (page->role.host == ROLE_HOST_EPT && !vm->config.host_cpu.ept_ad) {
+	if (page->role.host == ROLE_HOST_EPT &&
+	    (page->role.no_ad || !vm->config.host_cpu.ept_ad)) {
 		entry_clear(vm, page, index);
 		return true;
 	}

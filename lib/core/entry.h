@@ -65,6 +65,18 @@ RHZ_INLINE uint64_t spte_accessed_bit(union role role)
 	return role.host == ROLE_HOST_EPT ? EPT_A : PTE_A;
 }
 
+RHZ_INLINE uint64_t spte_ad_bits(union role role)
+{
+	return role.host == ROLE_HOST_EPT ? EPT_A | EPT_D : PTE_A | PTE_D;
+}
+
+/* The bits of a leaf that say how its memory is cached. */
+RHZ_INLINE uint64_t spte_type_bits(union role role)
+{
+	return role.host == ROLE_HOST_EPT ? EPT_MT | EPT_IPAT :
+	                                    PTE_PWT | PTE_PCD | PTE_PAT_4K | PTE_PAT_LARGE;
+}
+
 /* The processor reads our tables while we write them: one whole store, never torn. */
 RHZ_INLINE void entry_store(struct page *page, unsigned index, uint64_t spte)
 {
@@ -115,7 +127,7 @@ RHZ_INLINE void entry_replace_leaf(struct rhz_vm *vm, struct page *page, unsigne
 	link_drop(vm, leaf_head(vm, page->table[index], 1), id);
 	link_add(vm, head, id);
 	entry_store(page, index, spte);
-	vm_removed(vm);
+	vm_removed(vm, page->role);
 	trace(vm, RHZ_EVENT_SET_SPTE, 1, spte & SPTE_FRAME, spte);
 }
 
@@ -139,7 +151,7 @@ RHZ_INLINE bool entry_write_protect(struct rhz_vm *vm, struct page *page, unsign
 		return false;
 	/* D means nothing without W, and stays clear so that a leaf is writable or neither */
 	entry_store(page, index, spte & ~(SPTE_W | dirty));
-	vm_removed(vm);
+	vm_removed(vm, page->role);
 	return true;
 }
 

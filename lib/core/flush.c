@@ -22,7 +22,7 @@ void vm_kick(struct rhz_vm *vm)
 	if (self < RHZ_MAX_VCPUS)
 		set &= ~(1ull << self);
 	vm->kick_wanted = false;
-	vm->kicked = vm->removals;
+	vm->kicked = vm->stats.removals;
 	if (!set || !vm->host.kick)
 		return;
 	vm->stats.remote_tlb_flush++;
@@ -34,7 +34,7 @@ void vm_kick(struct rhz_vm *vm)
 
 void vm_settle_now(struct rhz_vm *vm)
 {
-	if (vm->dead || vm->kicked != vm->removals)
+	if (vm->dead || vm->kicked != vm->stats.removals)
 		vm_kick(vm);
 	vm->kick_wanted = false;
 	pages_free_dead(vm);

@@ -16,7 +16,7 @@ struct leaf {
 	uint64_t hfn;
 	unsigned level;
 	unsigned rights;     /* RHZ_RIGHT_*: WRITE only if it is to be writable now */
-	uint64_t attributes; /* PWT, PCD, PAT and the key, where a leaf of this level has them */
+	uint64_t attributes; /* PWT, PCD, PAT and the key, or EPT's memory type */
 };
 
 /* The attributes of a guest leaf that a leaf of ours of the same level takes over. */
@@ -27,9 +27,17 @@ RHZ_INLINE uint64_t attributes_of(union role role, uint64_t guest)
 	return guest & (PTE_PWT | PTE_PCD | pat | (role.host == ROLE_HOST_LONG ? PTE_KEY : 0));
 }
 
+/* The same of an EPT leaf: memory type, and whether L2's PAT is ignored. */
+RHZ_INLINE uint64_t attributes_of_ept(uint64_t guest)
+{
+	return guest & (EPT_MT | EPT_IPAT);
+}
+
 /* The attributes of a piece of a guest's large page: its role keeps them. */
 RHZ_INLINE uint64_t attributes_of_piece(union role role)
 {
+	if (role.host == ROLE_HOST_EPT)
+		return (uint64_t)role.memory << EPT_MT_SHIFT | (role.key & 1 ? EPT_IPAT : 0);
 	/* PAT is bit 7 in a 4 KiB leaf, bit 12 in a larger one [SDM3 4.9.2] */
 	uint64_t pat = role.level == 1 ? PTE_PAT_4K : PTE_PAT_LARGE;
 
@@ -40,8 +48,9 @@ RHZ_INLINE uint64_t attributes_of_piece(union role role)
 static inline uint64_t leaf_make_ept(const struct rhz_vm *vm, const struct leaf *leaf)
 {
 	bool write = leaf->rights & RHZ_RIGHT_WRITE;
-	uint64_t spte = leaf->hfn << RHZ_PAGE_SHIFT | EPT_R | EPT_WRITE_BACK;
+	uint64_t spte = leaf->hfn << RHZ_PAGE_SHIFT | leaf->attributes;
 
+	spte |= leaf->rights & RHZ_RIGHT_READ ? EPT_R : 0;
 	spte |= (write ? EPT_W : 0) | (leaf->rights & RHZ_RIGHT_EXEC ? EPT_X : 0);
 	if (vm->config.host_cpu.ept_ad)
 		spte |= EPT_A | (write ? EPT_D : 0);

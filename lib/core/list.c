@@ -4,8 +4,10 @@
 
 #include "core/rmap.h"
 
-static bool role_is_root(union role role)
+static bool role_is_root(const struct rhz_vm *vm, union role role)
 {
+	if (role.nested)
+		return role.level == vm->nested_levels;
 	return role_is_pae_root(role) || (role.guest == ROLE_4LEVEL && role.level == 4) ||
 	       (role.guest == ROLE_5LEVEL && role.level == 5);
 }
@@ -20,16 +22,20 @@ static struct page *only_parent(const struct rhz_vm *vm, const struct page *page
 
 uint32_t list_owner(const struct rhz_vm *vm, const struct page *page)
 {
+	uint32_t shared = page->role.nested ? LIST_NESTED : LIST_SHARED;
+
 	if (option(vm, RHZ_NO_LISTS))
-		return LIST_SHARED;
-	while (page && !role_is_root(page->role))
+		return shared;
+	while (page && !role_is_root(vm, page->role))
 		page = only_parent(vm, page);
-	return page ? page_number(vm, page) : LIST_SHARED;
+	return page ? page_number(vm, page) : shared;
 }
 
 static uint32_t *list_head(struct rhz_vm *vm, uint32_t list)
 {
-	return list == LIST_SHARED ? &vm->shared_list : &page_at(vm, list)->own_list;
+	if (list_is_shared(list))
+		return list == LIST_SHARED ? &vm->shared_list : &vm->nested_list;
+	return &page_at(vm, list)->own_list;
 }
 
 static void list_put(struct rhz_vm *vm, struct page *page, uint32_t list)
@@ -76,7 +82,7 @@ static void list_share(struct rhz_vm *vm, struct page *page)
 {
 	uint32_t list = page->list, prev = page->list_prev, next = page->list_next;
 
-	list_put(vm, page, LIST_SHARED);
+	list_put(vm, page, page->role.nested ? LIST_NESTED : LIST_SHARED);
 	list_unlink(vm, list, prev, next);
 }
 
@@ -92,7 +98,7 @@ void list_disown(struct rhz_vm *vm, struct page *page)
 	uint32_t owner = list_owner(vm, page);
 	uint32_t next;
 
-	if (owner == LIST_SHARED)
+	if (list_is_shared(owner))
 		return;
 	for (uint32_t i = page_at(vm, owner)->own_list; i; i = next) {
 		struct page *listed = page_at(vm, i);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The lists of out-of-sync tables: who is on which. A table whose parent chain leads to one root
- * is on that root's own list, any other on the VM's shared one. Loading a root empties its own list
- * and the shared one (shadow/sync.c), so that a load pays for what concerns it and nothing else.
+ * is on that root's own list, any other on a shared one, of which L1's nested tables have their
+ * own. Loading a root empties its own list and the shared one of its kind (shadow/sync.c), so that
+ * a load pays for what concerns it and nothing else.
  */
 #ifndef RHZ_CORE_LIST_H
 #define RHZ_CORE_LIST_H
@@ -19,8 +20,13 @@ void list_leave(struct rhz_vm *vm, struct page *page);
  */
 void list_disown(struct rhz_vm *vm, struct page *page);
 
-/* The list that the parent chain says: a root's number, or LIST_SHARED. */
+/* The list that the parent chain says: a root's number, or the shared one of its kind. */
 uint32_t list_owner(const struct rhz_vm *vm, const struct page *page);
+
+RHZ_INLINE bool list_is_shared(uint32_t list)
+{
+	return list >= LIST_NESTED;
+}
 
 /*
  * Nothing to sync for this root? Two loads and a test, for the hit path. In this order: see
@@ -31,6 +37,14 @@ RHZ_INLINE bool lists_empty(const struct rhz_vm *vm, const struct page *root)
 	uint32_t own = __atomic_load_n(&root->own_list, __ATOMIC_ACQUIRE);
 
 	return !(own | __atomic_load_n(&vm->shared_list, __ATOMIC_ACQUIRE));
+}
+
+/* The same for a root of L1's nested tables. */
+RHZ_INLINE bool nested_lists_empty(const struct rhz_vm *vm, const struct page *root)
+{
+	uint32_t own = __atomic_load_n(&root->own_list, __ATOMIC_ACQUIRE);
+
+	return !(own | __atomic_load_n(&vm->nested_list, __ATOMIC_ACQUIRE));
 }
 
 #endif

@@ -223,7 +223,7 @@ void page_zap(struct rhz_vm *vm, struct page *page)
 	vm->stats.mmu_shadow_zapped++;
 	vm->unlinks++;
 	/* a processor may still walk it as a root, even an empty one */
-	vm_removed(vm);
+	vm_removed(vm, page->role);
 	if (page->refs) {
 		page->flags |= PAGE_DOOMED;
 		__atomic_store_n(&vm->dooms, vm->dooms + 1, __ATOMIC_RELEASE);

@@ -18,6 +18,8 @@ enum role_guest {
 	ROLE_PAE,
 	ROLE_4LEVEL,
 	ROLE_5LEVEL,
+	ROLE_EPT4,
+	ROLE_EPT5,
 };
 
 /* The format of our own table. */
@@ -25,6 +27,7 @@ enum role_host {
 	ROLE_HOST_PAE = 0,
 	ROLE_HOST_LONG,
 	ROLE_HOST_EPT,
+	ROLE_HOST_NPT, /* as LONG, for shadows of L1's nested tables: keys do not act */
 };
 
 union role {
@@ -34,18 +37,19 @@ union role {
 		uint64_t host : 2;     /* enum role_host */
 		uint64_t guest : 3;    /* enum role_guest */
 		uint64_t rights : 4;   /* RHZ_RIGHT_*: ANDed over the levels above */
-		uint64_t quadrant : 7; /* part of a guest table: ROLE_32; PAE root: CR3[11:5] */
+		uint64_t quadrant : 7; /* part of a guest table: ROLE_32; PAE top: CR3[11:5] */
 		uint64_t space : 2;    /* address space */
-		uint64_t nested : 1;   /* the table's addresses are L2's: nested/ */
+		uint64_t nested : 1;   /* the table's addresses are L2's physical ones: nested/ */
 		uint64_t wp : 1;       /* CR0.WP */
 		uint64_t nxe : 1;      /* EFER.NXE: bit 63 means something */
 		uint64_t pse : 1;      /* CR4.PSE, where it says what a large entry is: ROLE_32 */
 		uint64_t smep_nowp : 1;   /* SMEP without WP: promoted leaves do not execute */
 		uint64_t strict_nowp : 1; /* SMAP or keys without WP: nothing is promoted */
 		uint64_t rom : 1;      /* the table is in a read-only slot: A and D count as set */
-		uint64_t memory : 3;   /* pieces of a guest large page: its PWT, PCD, PAT */
-		uint64_t key : 4;      /* ... and its protection key */
-		uint64_t unused : 29;
+		uint64_t memory : 3;   /* pieces of a guest large page: PWT, PCD, PAT; EPT type */
+		uint64_t key : 4;      /* ... and its protection key; EPT: bit 0 is 'ignore PAT' */
+		uint64_t no_ad : 1;    /* L1's EPT has no A and D bits: EPTP bit 6 is clear */
+		uint64_t unused : 28;
 	};
 };
 
@@ -65,10 +69,32 @@ RHZ_INLINE bool role_is_pae_root(union role role)
 	return role.host == ROLE_HOST_PAE && role.level == 3;
 }
 
+/* How deep the guest's tables are; 0 if there are none. */
+RHZ_INLINE unsigned role_guest_levels(union role role)
+{
+	/* a digit for each enum role_guest */
+	return 0x5454320u >> 4 * role.guest & 7;
+}
+
+/*
+ * A page above the guest's top table: the guest's tables are less deep than ours. Nothing stands
+ * in guest memory for its entries.
+ */
+RHZ_INLINE bool role_wraps(union role role)
+{
+	return role.guest != ROLE_DIRECT && role.level > role_guest_levels(role);
+}
+
 /* The table's contents come from guest memory, not from registers or from nothing. */
 RHZ_INLINE bool role_has_table(union role role)
 {
-	return role.guest != ROLE_DIRECT && !role_is_pae_root(role);
+	return role.level <= role_guest_levels(role) && !role_is_pae_root(role);
+}
+
+/* The guest's tables are EPT's, of a format all of its own. */
+RHZ_INLINE bool role_guest_is_ept(union role role)
+{
+	return role.guest >= ROLE_EPT4;
 }
 
 #endif

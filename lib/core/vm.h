@@ -11,7 +11,7 @@
  * Everything refers to everything by 32-bit numbers, so that the bookkeeping stays small: a page
  * number has 20 bits, an entry is named by page number and index in 29.
  *
- * The VM's lock guards all of it, except: 'removals' and the heads of lists are also read by vCPUs
+ * The VM's lock guards all of it, except: 'removed' and the heads of lists are also read by vCPUs
  * that load and enter without it (see api/vcpu.c on why that is sound).
  */
 #ifndef RHZ_CORE_VM_H
@@ -47,9 +47,10 @@ struct chunk {
 	uint64_t hpa; /* for page_free */
 };
 
-/* The list an out-of-sync table is on: none, the VM's shared one, or the root's of that number. */
+/* The list an out-of-sync table is on: none, a shared one, or the root's of that number. */
 #define LIST_NONE 0u
 #define LIST_SHARED UINT32_MAX
+#define LIST_NESTED (UINT32_MAX - 1) /* the shared one of L1's nested tables */
 
 enum {
 	PAGE_DOOMED = 1 << 0, /* zapped while it was somebody's root: freed when released */
@@ -117,11 +118,13 @@ struct space {
 struct rhz_vm {
 	struct rhz_vm_config config;
 	struct rhz_host host;
-	uint64_t removals;       /* D: raised when an entry is weakened or taken away */
-	uint64_t kicked;         /* ... as it was at the last kick: nothing older is in any TLB */
+	/* D: raised when an entry is weakened or taken away; [1]: of a page for nested tables */
+	uint64_t removed[2];
+	uint64_t kicked;         /* stats.removals at the last kick: nothing older is in any TLB */
 	uint64_t unlinks;        /* raised when a link to a table is taken away */
 	uint64_t dooms;          /* raised when a root held is zapped: vCPUs look through theirs */
 	uint32_t shared_list;    /* out-of-sync tables of more than one root */
+	uint32_t nested_list;    /* ... that are L1's nested ones */
 	uint32_t generation;     /* of the slots: MMIO entries carry its low bits */
 	uint64_t kicks;          /* how often others were made to leave and may have stored */
 	bool kick_wanted;        /* other vCPUs must leave before the lock is given back */
@@ -156,6 +159,8 @@ struct rhz_vm {
 	struct rhz_mode mode[4][2][2];
 	struct slot no_slot;
 	uint64_t nx;             /* PTE_NX if the processor has it */
+	uint8_t nested_levels;   /* of our tables for L1's nested ones; 0: there are none */
+	struct rhz_ept_mode ept_mode[2][2]; /* the same for ROLE_EPT4 and ROLE_EPT5, no_ad */
 	struct space space[RHZ_MAX_ADDRESS_SPACES];
 	struct rhz_vm_stats stats;
 };

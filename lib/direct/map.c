@@ -111,7 +111,11 @@ static enum rhz_fault_result leaf_set(struct rhz_vcpu *vcpu, struct slot *slot, 
                                       struct rhz_fault *fault)
 {
 	struct rhz_vm *vm = vcpu->vm;
-	struct leaf leaf = { .level = page->role.level, .rights = RHZ_RIGHT_ALL };
+	struct leaf leaf = {
+		.level = page->role.level,
+		.rights = RHZ_RIGHT_ALL,
+		.attributes = page->role.host == ROLE_HOST_EPT ? EPT_WRITE_BACK : 0,
+	};
 	uint64_t now = page->table[index];
 	uint64_t spte;
 
@@ -161,6 +165,7 @@ static bool fill_quickly(struct rhz_vcpu *vcpu, const struct slot *slot, uint64_
 	leaf.hfn = gfn + (uint64_t)slot->to_hfn;
 	role = last->page->role;
 	role.level = 1; /* as it is: for the compiler */
+	leaf.attributes = role.host == ROLE_HOST_EPT ? EPT_WRITE_BACK : 0;
 	entry_fill(vm, last->page, gfn & 511, leaf_make(vm, role, &leaf), head);
 	vcpu->stats.pf_fixed++;
 	return true;

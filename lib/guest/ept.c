@@ -4,7 +4,7 @@
  * a violation tells the rights found, a misconfiguration tells that an entry makes no sense. A and
  * D bits are in ad.c.
  */
-#include <rhizome/guest.h>
+#include "guest/ept.h"
 
 #include "format/format.h"
 
@@ -60,8 +60,8 @@ enum rhz_status rhz_ept_mode_init(struct rhz_ept_mode *mode, uint64_t eptp, uint
 }
 
 /* Whether a present entry makes no sense [SDM3 28.3.3.1]. */
-static bool misconfigured(const struct rhz_ept_mode *mode, uint64_t entry, unsigned level,
-                          bool leaf)
+bool rhz_ept_misconfigured(const struct rhz_ept_mode *mode, uint64_t entry, unsigned level,
+                           bool leaf)
 {
 	uint64_t exec = EPT_X | (mode->mode_based ? EPT_XU : 0);
 
@@ -73,7 +73,7 @@ static bool misconfigured(const struct rhz_ept_mode *mode, uint64_t entry, unsig
 }
 
 /* The rights that 'all', the AND of the entries, grants. */
-static uint8_t ept_rights(const struct rhz_ept_mode *mode, uint64_t all)
+uint8_t rhz_ept_rights(const struct rhz_ept_mode *mode, uint64_t all)
 {
 	unsigned rights = 0;
 
@@ -180,11 +180,11 @@ enum rhz_ept_outcome rhz_ept_walk(const struct rhz_ept_mode *mode, uint64_t eptp
 			return walk->outcome = RHZ_EPT_TABLE;
 		walk->entry[level] = entry;
 		all &= entry;
-		walk->rights = ept_rights(mode, all);
+		walk->rights = rhz_ept_rights(mode, all);
 		if (!(entry & present))
 			return ept_violation(mode, access, walk);
 		leaf = level == 1 || (format_may_be_leaf(format, level) && (entry & EPT_PS));
-		if (misconfigured(mode, entry, level, leaf))
+		if (rhz_ept_misconfigured(mode, entry, level, leaf))
 			return walk->outcome = RHZ_EPT_MISCONFIG;
 		if (leaf)
 			return ept_leaf(mode, ngpa, access, entry, walk);

@@ -73,6 +73,9 @@ enum rhz_status context_init(struct context *context, const struct rhz_vm *vm, u
 		context->cr3_judged &= ~RHZ_CR3_NOFLUSH;
 	}
 	context->cr3_kept = mode->pcide ? ~RHZ_CR3_NOFLUSH : ~0ull;
+	context->dirty = PTE_D;
+	context->removed = &vm->removed[0];
+	context->unseen = vm->config.kind != RHZ_SHADOW;
 	context->entered = true;
 	return RHZ_OK;
 }

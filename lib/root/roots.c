@@ -3,6 +3,7 @@
 #include "root/roots.h"
 
 #include "core/flush.h"
+#include "root/tag.h"
 
 static void root_let_go(struct rhz_vcpu *vcpu, uint32_t number)
 {
@@ -131,15 +132,39 @@ bool roots_give_up_one(struct rhz_vm *vm)
 	return vm->self && root_spare(vm->self);
 }
 
-void roots_stale(struct rhz_vcpu *vcpu)
+void roots_stale(struct rhz_vcpu *vcpu, uint32_t guest_asid)
 {
-	struct context *context = vcpu_context(vcpu);
-
+	if (!guest_asid && vcpu->vm->config.kind == RHZ_SHADOW)
+		return;
 	for (unsigned i = 0; i < RHZ_ROOT_ENTRIES; i++) {
 		struct rhz_root_entry *entry = &vcpu->roots.entry[i];
 
-		if (rhz_root_cache_holds(&vcpu->roots, i) && entry->key.context == vcpu->current &&
-		    entry->key.guest_asid == context->guest_asid)
-			entry->lease.stamp = 0;
+		if (rhz_root_cache_holds(&vcpu->roots, i) && entry->key.guest_asid == guest_asid &&
+		    vcpu->context[entry->key.context].unseen)
+			tag_stale(entry);
+	}
+}
+
+void roots_stale_all(struct rhz_vcpu *vcpu, bool l1_too)
+{
+	for (unsigned i = 0; i < RHZ_ROOT_ENTRIES; i++) {
+		struct rhz_root_entry *entry = &vcpu->roots.entry[i];
+
+		if (rhz_root_cache_holds(&vcpu->roots, i) &&
+		    (l1_too || entry->key.context != RHZ_CONTEXT_L1) &&
+		    vcpu->context[entry->key.context].unseen)
+			tag_stale(entry);
+	}
+}
+
+void roots_stale_table(struct rhz_vcpu *vcpu, uint64_t table)
+{
+	table &= vcpu->context[RHZ_CONTEXT_L2_NESTED].cr3_mask;
+	for (unsigned i = 0; i < RHZ_ROOT_ENTRIES; i++) {
+		struct rhz_root_entry *entry = &vcpu->roots.entry[i];
+
+		if (rhz_root_cache_holds(&vcpu->roots, i) && entry->key.table == table &&
+		    entry->key.context == RHZ_CONTEXT_L2_NESTED)
+			tag_stale(entry);
 	}
 }

@@ -73,7 +73,13 @@ bool root_is_current(const struct rhz_vm *vm, const struct page *page);
 /* For vm->give_up_root: the vCPU at hand lets its oldest cached root go; others are asked to. */
 bool roots_give_up_one(struct rhz_vm *vm);
 
-/* All of this context's and guest ASID's tags are flushed before they run again. */
-void roots_stale(struct rhz_vcpu *vcpu);
+/*
+ * Tags that may hold translations by tables that the processor walks itself are flushed before
+ * they run again: those of a guest ASID (0: L1's), whatever its context; all of L2's, and L1's too;
+ * those under a table of L1's nested ones. Others hold nothing that our tables do not.
+ */
+void roots_stale(struct rhz_vcpu *vcpu, uint32_t guest_asid);
+void roots_stale_all(struct rhz_vcpu *vcpu, bool l1_too);
+void roots_stale_table(struct rhz_vcpu *vcpu, uint64_t table);
 
 #endif

@@ -57,10 +57,13 @@ enum rhz_flush tag_renew(struct rhz_vcpu *vcpu, struct rhz_cpu *cpu, struct rhz_
                          uint32_t *tag)
 {
 	struct rhz_tag_lease *lease = &entry->lease;
-	uint64_t removals = __atomic_load_n(&vcpu->vm->removals, __ATOMIC_ACQUIRE);
-	bool ours = lease->cpu == cpu->id && lease->generation == cpu->generation;
+	uint64_t removals = __atomic_load_n(vcpu->now->removed, __ATOMIC_ACQUIRE);
+	bool ours = tag_is_on(lease, cpu);
+	uint64_t stamp = lease->stamp;
 	enum rhz_flush flush;
 
+	vcpu->stats.stale_asked += ours && !stamp;
+	vcpu->stats.stale_removed += ours && stamp && stamp != removals;
 	if (ours && cpu->flush_by_tag && cpu->tags && !option(vcpu->vm, RHZ_NO_TAGS)) {
 		lease->stamp = removals;
 		flush = RHZ_FLUSH_TAG;
@@ -69,8 +72,10 @@ enum rhz_flush tag_renew(struct rhz_vcpu *vcpu, struct rhz_cpu *cpu, struct rhz_
 		/* to flush all would take every other root's translations too */
 		flush = tag_fresh(vcpu, cpu, lease, removals);
 	}
-	if (flush != RHZ_FLUSH_NONE)
+	if (flush != RHZ_FLUSH_NONE) {
+		vcpu->stats.nested_flush_unneeded += vcpu->current && ours && stamp == removals;
 		flush_note(vcpu, lease->tag, flush);
+	}
 	*tag = lease->tag;
 	return flush;
 }

@@ -16,12 +16,24 @@
 
 #include "root/vcpu.h"
 
-/* The tag is the root's on this processor, and its TLB holds nothing that the tables do not. */
+/* What the tag holds is not to be used again: it is flushed before it runs. */
+RHZ_INLINE void tag_stale(struct rhz_root_entry *entry)
+{
+	entry->lease.stamp = 0;
+}
+
+/* Is the tag one that the processor has lent us, and not taken back? */
+RHZ_INLINE bool tag_is_on(const struct rhz_tag_lease *lease, const struct rhz_cpu *cpu)
+{
+	return lease->generation == cpu->generation && lease->cpu == cpu->id;
+}
+
+/* ... and its TLB holds nothing that the tables do not. In the current context. */
 RHZ_INLINE bool tag_is_good(const struct rhz_vcpu *vcpu, const struct rhz_cpu *cpu,
                             const struct rhz_tag_lease *lease)
 {
-	return lease->stamp == __atomic_load_n(&vcpu->vm->removals, __ATOMIC_ACQUIRE) &&
-	       lease->generation == cpu->generation && lease->cpu == cpu->id;
+	return lease->stamp == __atomic_load_n(vcpu->now->removed, __ATOMIC_ACQUIRE) &&
+	       tag_is_on(lease, cpu);
 }
 
 /* If it is not: leases a tag, or brings it up to date. *tag: 0 if the processor has none. */
@@ -29,6 +41,7 @@ enum rhz_flush tag_renew(struct rhz_vcpu *vcpu, struct rhz_cpu *cpu, struct rhz_
                          uint32_t *tag);
 
 /*
+ * Not in the context of L1's nested tables.
  * The guest invalidated one address and its entry has changed: the embedder flushes that address
  * under the tag of the last entry. 'before': the removal count before that change. If that tag was
  * up to date then, it is so again; the tag of a root that was loaded since is not flushed. False:
@@ -39,7 +52,7 @@ RHZ_INLINE bool tag_flushed_address(struct rhz_vcpu *vcpu, struct rhz_root_entry
 {
 	if (entry != vcpu->entered || entry->lease.stamp != before)
 		return false;
-	entry->lease.stamp = vcpu->vm->removals;
+	entry->lease.stamp = vcpu->vm->removed[0];
 	return true;
 }
 

@@ -13,7 +13,10 @@ enum {
 	REQUEST_GIVE_UP_ROOTS = 1 << 0, /* memory is short: let the cached roots go */
 };
 
-/* One of the vCPU's contexts: registers, what they amount to, and the role of its roots. */
+/*
+ * One of the vCPU's contexts: registers, what they amount to, and the role of its roots. In that of
+ * L1's nested tables the registers are those that govern these, CR3 being nCR3 or EPTP.
+ */
 struct context {
 	struct rhz_regs regs;
 	struct rhz_mode mode;
@@ -27,6 +30,9 @@ struct context {
 	uint64_t cr3_reserved;
 	uint64_t cr3_judged; /* both of these: what a load is compared by */
 	uint64_t cr3_kept;  /* all but the no-flush flag, if it is one */
+	uint64_t dirty;     /* the D bit of an entry; 0: there is none, and all count as dirty */
+	const uint64_t *removed; /* of the VM, for its kind of tables */
+	bool unseen;        /* tags hold translations by tables that the processor walks itself */
 	const struct vcpu_walks *walks; /* of its mode's paging: root/walk.h */
 	struct page *root;  /* the current one, or null */
 	/*

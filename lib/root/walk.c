@@ -38,7 +38,7 @@ RHZ_INLINE bool slot_read(void *ctx, rhz_gpa at, unsigned bytes, uint64_t *value
 	return true;
 }
 
-static bool slot_swap(void *ctx, rhz_gpa at, unsigned bytes, uint64_t old, uint64_t new)
+bool vcpu_slots_swap(void *ctx, rhz_gpa at, unsigned bytes, uint64_t old, uint64_t new)
 {
 	struct rhz_vcpu *vcpu = ctx;
 	struct slot *slot = slot_at(vcpu_space(vcpu), at.v);
@@ -103,25 +103,26 @@ static enum rhz_walk_outcome slot_walk_none(struct rhz_vcpu *vcpu, rhz_gva gva, 
 	return RHZ_WALK_OK;
 }
 
-const struct vcpu_walks rhz_vcpu_walks[] = {
-	[RHZ_PAGING_NONE] = { slot_walk_none, slot_walk_none },
-	[RHZ_PAGING_32] = { slot_walk_32, slots_walk_32 },
-	[RHZ_PAGING_PAE] = { slot_walk_pae, slots_walk_pae },
-	[RHZ_PAGING_4LEVEL] = { slot_walk_4level, slots_walk_4level },
-	[RHZ_PAGING_5LEVEL] = { slot_walk_5level, slots_walk_5level },
-};
-
 enum rhz_ad_result vcpu_set_ad_now(struct rhz_vcpu *vcpu, unsigned access, struct rhz_walk *walk)
 {
 	const struct context *context = vcpu_context(vcpu);
 
-	return rhz_guest_set_ad(&context->mode, walk, access, slot_swap, vcpu);
+	return rhz_guest_set_ad(&context->mode, walk, access, vcpu_slots_swap, vcpu);
 }
+
+const struct vcpu_walks rhz_vcpu_walks[] = {
+	[RHZ_PAGING_NONE] = { slot_walk_none, slot_walk_none, vcpu_set_ad_now },
+	[RHZ_PAGING_32] = { slot_walk_32, slots_walk_32, vcpu_set_ad_now },
+	[RHZ_PAGING_PAE] = { slot_walk_pae, slots_walk_pae, vcpu_set_ad_now },
+	[RHZ_PAGING_4LEVEL] = { slot_walk_4level, slots_walk_4level, vcpu_set_ad_now },
+	[RHZ_PAGING_5LEVEL] = { slot_walk_5level, slots_walk_5level, vcpu_set_ad_now },
+};
 
 bool vcpu_entry_still(struct rhz_vcpu *vcpu, rhz_gpa at, unsigned bytes, uint64_t value)
 {
 	struct slot *slot = slot_at(vcpu_space(vcpu), at.v);
-	uint64_t ignored = slot && slot->read_only ? PTE_A | PTE_D : 0;
+	const struct rhz_format *format = vcpu->now->mode.format;
+	uint64_t ignored = slot && slot->read_only ? format->accessed | format->dirty : 0;
 
 	return !((vcpu_read_entry(vcpu, at, bytes) ^ value) & ~ignored);
 }
@@ -132,4 +133,9 @@ uint64_t vcpu_read_entry(struct rhz_vcpu *vcpu, rhz_gpa at, unsigned bytes)
 
 	slots_read(vcpu_space(vcpu), at, bytes, &value);
 	return value;
+}
+
+bool vcpu_slots_read(void *ctx, rhz_gpa at, unsigned bytes, uint64_t *value)
+{
+	return slots_read(vcpu_space(ctx), at, bytes, value);
 }

@@ -8,9 +8,16 @@
 typedef enum rhz_walk_outcome (*vcpu_walk_fn)(struct rhz_vcpu *vcpu, rhz_gva gva, unsigned access,
                                               struct rhz_walk *walk);
 
-/* For each enum rhz_paging: through the slot found last alone, and through any. */
+typedef enum rhz_ad_result (*vcpu_set_ad_fn)(struct rhz_vcpu *vcpu, unsigned access,
+                                             struct rhz_walk *walk);
+
+/*
+ * For each enum rhz_paging: through the slot found last alone, and through any. What walks L1's
+ * nested tables is in nested/.
+ */
 struct vcpu_walks {
 	vcpu_walk_fn slot, slots;
+	vcpu_set_ad_fn set_ad;
 };
 extern const struct vcpu_walks rhz_vcpu_walks[];
 
@@ -30,16 +37,22 @@ RHZ_INLINE enum rhz_walk_outcome vcpu_walk(struct rhz_vcpu *vcpu, rhz_gva gva, u
 
 enum rhz_ad_result vcpu_set_ad_now(struct rhz_vcpu *vcpu, unsigned access, struct rhz_walk *walk);
 
+/* D of the guest's leaf; where the format has none, it counts as set. */
+RHZ_INLINE bool vcpu_walk_dirty(const struct rhz_vcpu *vcpu, const struct rhz_walk *walk)
+{
+	return !(~walk->entry[walk->level] & vcpu->now->dirty);
+}
+
 /* Sets A and D after a walk that came through. In a read-only slot nothing is set. */
 RHZ_INLINE enum rhz_ad_result vcpu_set_ad(struct rhz_vcpu *vcpu, unsigned access,
                                           struct rhz_walk *walk)
 {
-	bool dirty = walk->entry[walk->level] & PTE_D;
+	bool dirty = vcpu_walk_dirty(vcpu, walk);
 
 	/* nearly always they are set already */
 	if (__builtin_expect(walk->accessed && (dirty || !(access & RHZ_ACCESS_WRITE)), 1))
 		return RHZ_AD_UNCHANGED;
-	return vcpu_set_ad_now(vcpu, access, walk);
+	return vcpu->now->walks->set_ad(vcpu, access, walk);
 }
 
 /* Has an entry the value that a walk found there (and left there: A and D bits)? */
@@ -47,5 +60,9 @@ bool vcpu_entry_still(struct rhz_vcpu *vcpu, rhz_gpa at, unsigned bytes, uint64_
 
 /* Reads one entry of a guest table, for PDPTEs. */
 uint64_t vcpu_read_entry(struct rhz_vcpu *vcpu, rhz_gpa at, unsigned bytes);
+
+/* rhz_read_entry and rhz_swap_entry through any slot; ctx: the vCPU. */
+bool vcpu_slots_read(void *ctx, rhz_gpa at, unsigned bytes, uint64_t *value);
+bool vcpu_slots_swap(void *ctx, rhz_gpa at, unsigned bytes, uint64_t old, uint64_t new);
 
 #endif

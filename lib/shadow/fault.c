@@ -88,8 +88,9 @@ static bool walk_still_true(const struct try *try)
 	unsigned bytes = vcpu_context(try->vcpu)->mode.format->entry_bytes;
 	unsigned top = try->walk.top;
 
-	/* PDPTE registers do not change under us */
-	if (vcpu_context(try->vcpu)->mode.paging == RHZ_PAGING_PAE)
+	/* PDPTE registers do not change under us; those of nested tables are none */
+	if (vcpu_context(try->vcpu)->mode.paging == RHZ_PAGING_PAE &&
+	    !vcpu_context(try->vcpu)->mode.nested)
 		top = 2;
 	for (unsigned level = try->walk.level; level <= top; level++) {
 		if (!vcpu_entry_still(try->vcpu, try->walk.table[level], bytes,
@@ -125,8 +126,8 @@ static bool child_wanted(const struct try *try, const struct page *page, unsigne
 		child->frame = (uint32_t)(try->gfn >> (9 * child->role.level));
 		return true;
 	}
-	if (role_is_pae_root(page->role))
-		return child_of_pae_root(try->vm, page, index, child);
+	if (role_is_made_up(page->role))
+		return child_of_made_up(try->vm, page, index, child);
 	try_gpte(try, page, index, &gpte);
 	if (gpte.leaf) {
 		gpte.gfn = try->gfn;
@@ -234,9 +235,12 @@ static struct leaf leaf_wanted(const struct try *try, const struct page *page)
 	bool write = try->access & RHZ_ACCESS_WRITE;
 
 	/* the key always: whether it means anything is for the processor's CR4 to say */
-	leaf.attributes = role.guest == ROLE_DIRECT ?
-		                  attributes_of_piece(role) :
-		                  attributes_of(role, try->walk.entry[try->walk.level]);
+	if (role.guest == ROLE_DIRECT)
+		leaf.attributes = attributes_of_piece(role);
+	else if (role_guest_is_ept(role))
+		leaf.attributes = attributes_of_ept(try->walk.entry[try->walk.level]);
+	else
+		leaf.attributes = attributes_of(role, try->walk.entry[try->walk.level]);
 	leaf.hfn = (try->gfn & ~0ull << (9 * (leaf.level - 1))) + (uint64_t)try->slot->to_hfn;
 	if (!leaf_may_write(try->vm, try->slot, try->gfn, leaf.level) ||
 	    (!write && !slot_logged(try->slot, try->gfn)))
@@ -256,7 +260,7 @@ static enum rhz_fault_result leaf_set(struct try *try, struct page *page, unsign
 	if (__builtin_expect(!now, 1)) {
 		entry_set_leaf(try->vm, page, index, spte);
 	} else if (spte_present(now) && spte_hfn(now, leaf.level) == leaf.hfn) {
-		if (!((now ^ spte) & ~(PTE_A | PTE_D))) {
+		if (!((now ^ spte) & ~spte_ad_bits(page->role))) {
 			/* good already: the processor has a stale translation */
 			try->vcpu->stats.pf_spurious++;
 			fault->flush = RHZ_FLUSH_ADDRESS;
@@ -281,7 +285,7 @@ static void try_rights(struct try *try)
 	union role role = root_page(try->vcpu)->role;
 
 	/* a write sets D before anything is mapped */
-	try->dirty = try->walk.entry[try->walk.level] & PTE_D || try->access & RHZ_ACCESS_WRITE;
+	try->dirty = vcpu_walk_dirty(try->vcpu, &try->walk) || try->access & RHZ_ACCESS_WRITE;
 	/* the root's role allows all and knows the modes: so these are the whole path's rights */
 	try->rights = gpte_leaf_rights(role, try->walk.rights, try->dirty);
 	if ((try->access & (RHZ_ACCESS_WRITE | RHZ_ACCESS_USER)) == RHZ_ACCESS_WRITE) {
@@ -300,7 +304,9 @@ static enum rhz_fault_result try_mmio(struct try *try, bool reserved, struct rhz
 
 	fault->gpa = try->walk.gpa;
 	fault->read_only = try->slot;
-	if (!reserved || try->slot || try->walk.level > 1 || option(vm, RHZ_NO_MMIO_CACHE))
+	/* an EPT's rights are more than such an entry can tell */
+	if (!reserved || try->slot || try->walk.level > 1 || option(vm, RHZ_NO_MMIO_CACHE) ||
+	    role_guest_is_ept(root_page(try->vcpu)->role))
 		return RHZ_FAULT_MMIO;
 	page = descend(try, 1, &index);
 	if (!page || walk_outdated(try))

@@ -2,13 +2,39 @@
 /* Judging one guest entry. */
 #include "shadow/gpte.h"
 
+#include "guest/ept.h"
+
+/* [SDM3 28.3.2]. Without A and D bits, they count as set. */
+static void decode_ept(const struct rhz_vm *vm, union role role, uint64_t value, struct gpte *gpte)
+{
+	const struct rhz_ept_mode *mode = &vm->ept_mode[role.guest - ROLE_EPT4][role.no_ad];
+	const struct rhz_format *format = &rhz_format_ept4;
+	unsigned level = role.level;
+
+	gpte->leaf = level == 1 || (value & EPT_PS && format_may_be_leaf(format, level));
+	if (role.rom || role.no_ad)
+		value |= EPT_A | EPT_D;
+	gpte->usable = !format_is_hole(format, value) && value & EPT_A &&
+	               !rhz_ept_misconfigured(mode, value, level, gpte->leaf);
+	gpte->dirty = value & EPT_D;
+	gpte->rights = rhz_ept_rights(mode, value);
+	gpte->attributes = attributes_of_ept(value);
+	gpte->gfn = (gpte->leaf ? format_leaf_frame(format, level, value) :
+	                          value & format->frame) >> RHZ_PAGE_SHIFT;
+}
+
 void gpte_decode(const struct rhz_vm *vm, const struct page *page, unsigned index, uint64_t value,
                  struct gpte *gpte)
 {
 	union role role = page->role;
-	const struct rhz_mode *mode = page_mode(vm, role);
+	const struct rhz_mode *mode;
 	unsigned level = role.level;
 
+	if (__builtin_expect(role_guest_is_ept(role), 0)) {
+		decode_ept(vm, role, value, gpte);
+		return;
+	}
+	mode = page_mode(vm, role);
 	gpte->leaf = level == 1 || (value & PTE_PS && mode->pse &&
 	                            format_may_be_leaf(mode->format, level));
 	/* in a read-only slot no walk can set them: it goes on as if it had */
@@ -19,6 +45,11 @@ void gpte_decode(const struct rhz_vm *vm, const struct page *page, unsigned inde
 	gpte->dirty = value & PTE_D;
 	gpte->rights = gpte_rights(value);
 	gpte->attributes = attributes_of(role, value);
+	if (__builtin_expect(role_is_pdpt(role), 0)) {
+		/* neither rights nor A [SDM3 4.4.1, table 4-8] */
+		gpte->usable = value & PTE_P && !(value & mode->reserved[3][0]);
+		gpte->rights = RHZ_RIGHT_ALL;
+	}
 	if (!gpte->leaf) {
 		gpte->gfn = (value & mode->format->frame) >> RHZ_PAGE_SHIFT;
 		return;
@@ -54,6 +85,12 @@ struct child child_of_piece(const struct page *page, const struct gpte *gpte, un
 	child.role.rights = rights;
 	child.role.space = page->role.space;
 	child.role.nested = page->role.nested;
+	child.role.no_ad = page->role.no_ad;
+	if (page->role.host == ROLE_HOST_EPT) {
+		child.role.memory = (gpte->attributes & EPT_MT) >> EPT_MT_SHIFT;
+		child.role.key = !!(gpte->attributes & EPT_IPAT);
+		return child;
+	}
 	child.role.memory = (gpte->attributes & (PTE_PWT | PTE_PCD)) >> 3 |
 	                    (gpte->attributes & PTE_PAT_LARGE ? MEMORY_PAT : 0);
 	child.role.key = gpte->attributes >> PTE_KEY_SHIFT & 15;
@@ -77,4 +114,16 @@ bool child_of_pae_root(struct rhz_vm *vm, const struct page *root, unsigned inde
 	                              &rom);
 	child->role.rom = rom;
 	return pdpte & PTE_P && child->frame != FRAME_NONE;
+}
+
+bool child_of_wrap(const struct page *page, unsigned index, struct child *child)
+{
+	union role role = page->role;
+	bool quadrants = role.guest == ROLE_32 && role.level == 3;
+
+	*child = (struct child){ page->frame, role };
+	child->role.level--;
+	if (quadrants)
+		child->role.quadrant = index & 3;
+	return index < (quadrants ? 4 : 1) && page->frame != FRAME_NONE;
 }

@@ -10,6 +10,10 @@
  *   32-bit, level 1         1024 entries of 4 bytes are shadowed by two pages (quadrants 0, 1)
  *   32-bit, level 2         ... by four pages; an entry maps 4 MiB and so stands behind two of ours
  *   32-bit root             made up: its four entries lead to the four quadrants of level 2
+ *
+ * L1's nested tables may be less deep than the processor's: then the pages above their top are made
+ * up ('wrapping'): only the first entry leads anywhere, above 32-bit tables the first four. A PAE
+ * top of theirs is a table of four entries in memory: nobody loads it into registers.
  */
 #ifndef RHZ_SHADOW_GPTE_H
 #define RHZ_SHADOW_GPTE_H
@@ -40,6 +44,12 @@ RHZ_INLINE const struct rhz_mode *page_mode(const struct rhz_vm *vm, union role 
 	return &vm->mode[role.guest - 1][role.nxe][role.pse];
 }
 
+/* L1's nested PAE tables: the four entries at their top. */
+RHZ_INLINE bool role_is_pdpt(union role role)
+{
+	return role.guest == ROLE_PAE && role.level == 3;
+}
+
 /* The guest's entry behind entry 'index'; a table outside every slot reads as zero. */
 RHZ_INLINE uint64_t gpte_read(struct rhz_vm *vm, const struct page *page, unsigned index)
 {
@@ -51,13 +61,27 @@ RHZ_INLINE uint64_t gpte_read(struct rhz_vm *vm, const struct page *page, unsign
 	if (page->frame == FRAME_NONE)
 		return 0;
 	at = frame_at(vm, page->frame);
+	if (__builtin_expect(role_is_pdpt(role), 0)) {
+		if (index >= 4)
+			return 0;
+		index += role.quadrant * 4;
+	}
 	if (role.guest != ROLE_32)
 		return __atomic_load_n((const uint64_t *)at + index, __ATOMIC_RELAXED);
 	index = role.level == 1 ? role.quadrant * 512 + index : role.quadrant * 256 + index / 2;
 	return __atomic_load_n((const uint32_t *)at + index, __ATOMIC_RELAXED);
 }
 
-/* The rights of one entry alone. */
+/*
+ * A leaf of such a page is the guest's entry as it is, but for its place in memory: entries of 64
+ * bits, P and A where they always are, which a walk of ours can set.
+ */
+RHZ_INLINE bool role_is_quick(union role role)
+{
+	return role.guest != ROLE_32 && !role_guest_is_ept(role) && !role.rom;
+}
+
+/* The rights of one entry alone, which is not EPT's. */
 RHZ_INLINE unsigned gpte_rights(uint64_t value)
 {
 	return RHZ_RIGHT_READ | (unsigned)(value & (PTE_W | PTE_U)) << 1 |
@@ -107,5 +131,22 @@ struct child child_of_piece(const struct page *page, const struct gpte *gpte, un
 /* The child of entry 'index' of a PAE root; false: its PDPTE is not present. */
 bool child_of_pae_root(struct rhz_vm *vm, const struct page *root, unsigned index,
                        struct child *child);
+
+/* The child of entry 'index' of a page that wraps; false: it has none there. */
+bool child_of_wrap(const struct page *page, unsigned index, struct child *child);
+
+/* No guest entry stands behind this page's entries. */
+RHZ_INLINE bool role_is_made_up(union role role)
+{
+	return role_is_pae_root(role) || role_wraps(role);
+}
+
+/* What the entry of such a page demands. */
+RHZ_INLINE bool child_of_made_up(struct rhz_vm *vm, const struct page *page, unsigned index,
+                                 struct child *child)
+{
+	return role_is_pae_root(page->role) ? child_of_pae_root(vm, page, index, child) :
+	                                      child_of_wrap(page, index, child);
+}
 
 #endif

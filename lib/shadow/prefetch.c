@@ -23,6 +23,8 @@ static __attribute__((noinline)) bool prefetch_one(struct rhz_vm *vm, struct pag
 		return false;
 	leaf.hfn = gpte.gfn + (uint64_t)slot->to_hfn;
 	leaf.rights = gpte_leaf_rights(role, gpte.rights, gpte.dirty);
+	if (!(leaf.rights & (RHZ_RIGHT_READ | RHZ_RIGHT_EXEC)))
+		return false;
 	leaf.attributes = gpte.attributes;
 	if (!slot_logged(slot, gpte.gfn) || !leaf_may_write(vm, slot, gpte.gfn, 1))
 		leaf.rights &= ~(unsigned)RHZ_RIGHT_WRITE;
@@ -78,7 +80,7 @@ unsigned prefetch_around(struct rhz_vm *vm, struct page *page, unsigned index)
 	unsigned first = index & ~(PREFETCH - 1u), set = 0, filled = 0;
 	const uint64_t *table = page->table + first, *guest;
 
-	if (__builtin_expect(page->role.guest == ROLE_32 || page->role.rom, 0)) {
+	if (__builtin_expect(!role_is_quick(page->role), 0)) {
 		for (unsigned i = 0; i < PREFETCH; i++) {
 			if (!table[i])
 				filled += prefetch_one(vm, page, first + i);

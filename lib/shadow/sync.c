@@ -44,6 +44,9 @@ static bool leaf_allowed(struct rhz_vm *vm, const struct page *page, const struc
 		return false;
 	leaf.hfn = gpte->gfn + (uint64_t)slot->to_hfn;
 	leaf.rights = gpte_leaf_rights(role, gpte->rights, gpte->dirty);
+	/* the levels of an EPT may leave nothing: a leaf without rights is none */
+	if (!(leaf.rights & (RHZ_RIGHT_READ | RHZ_RIGHT_EXEC)))
+		return false;
 	if (!slot_logged(slot, gpte->gfn) || !leaf_may_write(vm, slot, gpte->gfn, role.level))
 		leaf.rights &= ~(unsigned)RHZ_RIGHT_WRITE;
 	*spte = leaf_make(vm, role, &leaf);
@@ -62,11 +65,11 @@ static bool mmio_still_right(struct rhz_vm *vm, const struct page *page, uint64_
 }
 
 /* Bits in which a leaf that stays may fall behind what is allowed: rights it has not asked for. */
-static bool leaf_is_within(uint64_t spte, uint64_t allowed)
+RHZ_INLINE bool leaf_is_within(union role role, uint64_t spte, uint64_t allowed)
 {
-	uint64_t lenient = PTE_W | PTE_D | PTE_A;
+	uint64_t lenient = SPTE_W | spte_ad_bits(role);
 
-	return !((spte ^ allowed) & ~lenient) && !(spte & ~allowed & PTE_W);
+	return !((spte ^ allowed) & ~lenient) && !(spte & ~allowed & SPTE_W);
 }
 
 bool sync_entry(struct rhz_vm *vm, struct page *page, unsigned index)
@@ -86,7 +89,7 @@ bool sync_entry(struct rhz_vm *vm, struct page *page, unsigned index)
 		if (gpte.leaf && mmio_still_right(vm, page, spte, &gpte))
 			return false;
 	} else if (gpte.leaf && leaf_allowed(vm, page, &gpte, &allowed)) {
-		if (leaf_is_within(spte, allowed))
+		if (leaf_is_within(page->role, spte, allowed))
 			return false;
 		if (spte_hfn(spte, page->role.level) == spte_hfn(allowed, page->role.level)) {
 			entry_change_leaf(vm, page, index, allowed);
@@ -137,7 +140,7 @@ static void quick_init(struct rhz_vm *vm, struct page *page, struct quick *quick
 	quick->slot = slot;
 	quick->to_hpa = (uint64_t)slot->to_hfn << RHZ_PAGE_SHIFT;
 	quick->uniform = space->uniform && slot->bytes;
-	quick->reserved = page_mode(vm, role)->reserved[1][1];
+	quick->reserved = role_guest_is_ept(role) ? 0 : page_mode(vm, role)->reserved[1][1];
 	/* no leaf of ours has these, but NX where the levels above say so: then it differs */
 	quick->exact = leaf_taken(role) | quick->reserved;
 	quick->plain = quick->exact | PTE_W | PTE_D;
@@ -184,7 +187,7 @@ RHZ_INLINE bool quick_change(struct quick *quick, uint64_t gpte, unsigned index)
 	head = frame_head(vm, slot_frame(quick->slot, (gpte & SPTE_FRAME) >> RHZ_PAGE_SHIFT));
 	spte = leaf_take(vm, role, (gpte + quick->to_hpa) & quick->plain, !(*head & LINK_TRACKED));
 	if (!((now ^ spte) & SPTE_FRAME)) {
-		if (leaf_is_within(now, spte))
+		if (leaf_is_within(role, now, spte))
 			return false;
 		entry_change_leaf(vm, page, index, spte);
 		return true;
@@ -310,8 +313,8 @@ static unsigned table_rescan(struct rhz_vm *vm, struct page *page)
 	struct quick quick;
 
 	quick_init(vm, page, &quick);
-	if (page->role.guest == ROLE_32 || page->role.rom || !quick.uniform) {
-		table_rescan_slowly(&quick, page->role.guest != ROLE_32 && !page->role.rom);
+	if (!role_is_quick(page->role) || !quick.uniform) {
+		table_rescan_slowly(&quick, role_is_quick(page->role));
 		return quick.differed;
 	}
 	RHZ_UNROLL
@@ -371,28 +374,36 @@ static void list_protect(struct rhz_vm *vm, uint32_t number)
 		frame_protect(vm, page_at(vm, number)->frame);
 }
 
+RHZ_INLINE void lists_empty_out(struct rhz_vcpu *vcpu, struct page *root, const uint32_t *shared)
+{
+	struct rhz_vm *vm = vcpu->vm;
+
+	vcpu->stats.syncs_asked++;
+	if (!(root->own_list | *shared))
+		return;
+	vcpu->stats.syncs_done++;
+	list_protect(vm, root->own_list);
+	list_protect(vm, *shared);
+	vm_kick_stale(vm);
+	while (root->own_list)
+		frame_rescan(vcpu, page_at(vm, root->own_list)->frame);
+	while (*shared)
+		frame_rescan(vcpu, page_at(vm, *shared)->frame);
+}
+
 void sync_below(struct rhz_vcpu *vcpu, struct page *page)
 {
 	struct rhz_vm *vm = vcpu->vm;
 	uint32_t owner = list_owner(vm, page);
 
 	/* without an owner, what is out of sync below is on the shared list; page 0 has none */
-	sync_lists(vcpu, page_at(vm, owner == LIST_SHARED ? PAGE_NIL : owner));
+	lists_empty_out(vcpu, page_at(vm, list_is_shared(owner) ? PAGE_NIL : owner),
+	                page->role.nested ? &vm->nested_list : &vm->shared_list);
 }
 
 void sync_lists(struct rhz_vcpu *vcpu, struct page *root)
 {
 	struct rhz_vm *vm = vcpu->vm;
 
-	vcpu->stats.syncs_asked++;
-	if (lists_empty(vm, root))
-		return;
-	vcpu->stats.syncs_done++;
-	list_protect(vm, root->own_list);
-	list_protect(vm, vm->shared_list);
-	vm_kick_stale(vm);
-	while (root->own_list)
-		frame_rescan(vcpu, page_at(vm, root->own_list)->frame);
-	while (vm->shared_list)
-		frame_rescan(vcpu, page_at(vm, vm->shared_list)->frame);
+	lists_empty_out(vcpu, root, root->role.nested ? &vm->nested_list : &vm->shared_list);
 }

@@ -61,8 +61,11 @@ static void written_entries(const struct page *page, unsigned from, unsigned to,
 	union role role = page->role;
 
 	if (role.guest != ROLE_32) {
-		*first = (int)from / 8;
-		*last = (int)(to - 1) / 8;
+		int before = role_is_pdpt(role) ? (int)role.quadrant * 4 : 0;
+
+		*first = (int)from / 8 - before;
+		*last = (int)(to - 1) / 8 - before;
+		*first = *first < 0 ? 0 : *first;
 		return;
 	}
 	*first = (int)from / 4;
