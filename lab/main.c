@@ -16,6 +16,7 @@ static const struct {
 	const char *purpose;
 } commands[] = {
 	{ "iso", lab_iso, "makes an image that boots hypervisor and guest from a CD" },
+	{ "record", lab_record, "the moments of a KVM host that concern roots" },
 	{ "replay", lab_replay, "what another root cache would have made of a trace" },
 	{ "run", lab_run, "boots a guest on the hypervisor, in QEMU or Bochs" },
 	{ "top", lab_top, "shows a run's statistics while it runs" },
