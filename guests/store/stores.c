@@ -67,7 +67,7 @@ void check_odd_stores(void)
 	       "psrldq $8, %%xmm1\n\tmaskmovdqu %%xmm1, %%xmm0");
 	REMAPS("FXSAVE", "movq %0, %%xmm0\n\tmov (%1), %%rbx\n\tfxsave 512(%1)\n\t"
 	       "mov 512+160(%1), %%rbx\n\tmov %%rbx, (%1)", "b"(0ull));
-	REMAPS("FISTP", "mov %0, 64(%1)\n\tfildll 64(%1)\n\tfistpll (%1)");
+	REMAPS("FISTP", "fninit\n\tmov %0, 64(%1)\n\tfildll 64(%1)\n\tfistpll (%1)");
 	/* not RCL: TCG has the new CF already when it runs again after a fault */
 	REMAPS("ROL", "mov %0, %%rbx\n\tror $1, %%rbx\n\tmov %%rbx, (%1)\n\trolq $1, (%1)",
 	       "b"(0ull));

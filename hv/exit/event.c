@@ -78,8 +78,10 @@ void event_gp(struct guest *g)
 void event_reflect(struct guest *g, uint64_t gva, const struct rhz_fault *fault)
 {
 	/* An intercepted #PF leaves CR2 as it was [APM2 15.12.15]. */
-	if (fault->vector == VECTOR_PF)
+	if (fault->vector == VECTOR_PF) {
 		g->vmcb->cr2 = gva;
+		write_cr2(gva); /* Bochs' VMRUN does not load it */
+	}
 	event_exception(g, fault->vector, fault->error_code);
 }
 
