@@ -10,7 +10,9 @@
 
 #define CR0_PE (1ull << 0)
 #define CR0_MP (1ull << 1)
+#define CR0_EM (1ull << 2)
 #define CR0_TS (1ull << 3)
+#define CR0_LMSW (CR0_PE | CR0_MP | CR0_EM | CR0_TS) /* the bits that LMSW loads */
 #define CR0_ET (1ull << 4)
 #define CR0_NE (1ull << 5)
 #define CR0_PG (1ull << 31)

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* Control registers under shadow paging: MOV to and from CR0, CR3 and CR4. */
+/* Control registers under shadow paging: MOV to and from CR0, CR3 and CR4, LMSW, SMSW, CLTS. */
 #include "cpu/features.h"
 #include "cpu/x86.h"
 #include "exit/event.h"
 #include "exit/exit.h"
 #include "exit/gva.h"
+#include "exit/insn.h"
+#include "mem/guest.h"
 #include "svm/guest.h"
 #include "svm/registers.h"
 #include "svm/screen.h"
@@ -13,30 +15,61 @@
 #define ASSIST_MOV (1ull << 63)
 #define ASSIST_REG 15u
 
-enum { MOV_FROM_CR = 0x20, MOV_TO_CR = 0x22 }; /* the bytes behind 0F */
+enum { OPCODE_0F = 0x0f, MOV_FROM_CR = 0x20, MOV_TO_CR = 0x22 };
+
+enum { GROUP7 = 0x01, GROUP7_SMSW = 4, GROUP7_LMSW = 6, CLTS = 0x06 };
+
+/* An instruction on a control register, its prefixes behind it. */
+struct cr_insn {
+	uint8_t opcode;   /* behind 0F */
+	uint8_t modrm;
+	unsigned reg;     /* general register of ModRM's rm field */
+	unsigned bytes;   /* of the operand */
+	uint64_t rip;     /* where a form without memory operand ends */
+};
+
+/* Any of them, with any prefixes. False: it is not there any more. */
+static __attribute__((noinline)) bool decode(struct guest *g, struct cr_insn *insn)
+{
+	const unsigned bits = insn_bits(g);
+	uint8_t code[INSN_BUFFER] = { 0 };
+	const unsigned count = gva_fetch(g, code), at = insn_prefixes(code, count, bits);
+	const uint8_t rex = bits == 64 && at && code[at - 1] >> 4 == 4 ? code[at - 1] : 0;
+	bool other_size = false;
+
+	if (at + 3 > count || code[at] != OPCODE_0F)
+		return false;
+	for (unsigned i = 0; i < at; i++)
+		other_size |= code[i] == 0x66;
+	insn->opcode = code[at + 1];
+	insn->modrm = code[at + 2];
+	insn->reg = (insn->modrm & 7u) | (rex & 1u) << 3;
+	insn->bytes = rex & 8 ? 8 : (bits == 16) == other_size ? 4 : 2;
+	insn->rip = insn_advance(g, at + (insn->opcode == CLTS ? 2 : 3));
+	return true;
+}
 
 struct cr_move { unsigned reg; uint64_t rip; };
 
-/* Finds the general register and the end of the MOV at rip; false: it is not there any more. */
-static bool decode(struct guest *g, unsigned opcode, struct cr_move *move)
+/* Finds the general register and the end of the MOV at rip. False: no MOV is there. */
+static bool decode_move(struct guest *g, unsigned opcode, struct cr_move *move)
 {
 	const struct vmcb *vmcb = g->vmcb;
-	const uint8_t *at;
-	unsigned left, rex;
+	struct cr_insn insn;
+	uint32_t bytes;
 
 	if (features.decode_assists && vmcb->exit_info1 & ASSIST_MOV) {
-		move->reg = vmcb->exit_info1 & ASSIST_REG;
-		move->rip = vmcb->next_rip;
+		*move = (struct cr_move){ vmcb->exit_info1 & ASSIST_REG, vmcb->next_rip };
 		return true;
 	}
-	at = gva_code(g, &left);
-	if (!at || left < 4)
+	/* no prefix, and one of the first eight registers */
+	if (gva_code_quick(g, &bytes) && (bytes & 0xffff) == (OPCODE_0F | opcode << 8)) {
+		*move = (struct cr_move){ bytes >> 16 & 7, vmcb->rip + 3 };
+		return true;
+	}
+	if (!decode(g, &insn) || insn.opcode != opcode)
 		return false;
-	rex = at[0] >> 4 == 4 && gva_is_64bit(g);
-	if (at[rex] != 0x0f || at[rex + 1] != opcode)
-		return false;
-	move->reg = (at[rex + 2] & 7u) | (rex & at[0]) << 3;
-	move->rip = vmcb->rip + 3 + rex;
+	*move = (struct cr_move){ insn.reg, insn.rip };
 	return true;
 }
 
@@ -49,7 +82,7 @@ static __attribute__((noinline)) void cr3_write_slowly(struct guest *g)
 {
 	struct cr_move move;
 
-	if (!decode(g, MOV_TO_CR, &move))
+	if (!decode_move(g, MOV_TO_CR, &move))
 		return;
 	if (registers_load_cr3(g, operand(g, move.reg)))
 		event_skip_to(g, move.rip);
@@ -102,15 +135,90 @@ static bool write_cr(struct guest *g, unsigned cr, uint64_t value)
 	return registers_load(g, &regs);
 }
 
+/* LMSW of a value: it sets PE, MP, EM and TS, and does not clear PE [APM3 LMSW]. */
+static bool load_machine_status(struct guest *g, uint64_t value)
+{
+	const uint64_t cr0 = registers_cr0(g);
+
+	return write_cr(g, 0, (cr0 & ~CR0_LMSW) | (value & CR0_LMSW) | (cr0 & CR0_PE));
+}
+
+/* Where LMSW reads and SMSW writes two bytes; false: the exception is injected, or no memory. */
+static bool status_in_memory(struct guest *g, uint64_t gva, bool write, uint16_t *status)
+{
+	const unsigned access = (write ? RHZ_ACCESS_WRITE : 0u) |
+	                        (g->vmcb->cpl == 3 ? RHZ_ACCESS_USER : 0u);
+	uint64_t gpa;
+
+	if (!write)
+		return gva_read(g, gva, access, status, sizeof(*status)) == GVA_OK;
+	for (unsigned i = 0; i < sizeof(*status); i++) {
+		uint8_t *at;
+
+		if (gva_translate(g, gva + i, access, &gpa) != GVA_OK)
+			return false;
+		at = guest_memory_at(g, gpa, 1);
+		if (!at)
+			return false;
+		*at = (uint8_t)(*status >> 8 * i);
+		rhz_vm_wrote(g->vm, 0, (rhz_gpa){ gpa }, 1);
+	}
+	return true;
+}
+
+static void set_register(struct guest *g, unsigned reg, unsigned bytes, uint64_t value)
+{
+	if (bytes == 2)
+		value = (g->reg[reg] & ~0xffffull) | (value & 0xffff);
+	else if (bytes == 4)
+		value = (uint32_t)value;
+	g->reg[reg] = value;
+	if (reg == REG_RSP)
+		g->vmcb->rsp = value;
+}
+
+/* CLTS, LMSW or SMSW. */
+static __attribute__((noinline)) void cr0_otherwise(struct guest *g)
+{
+	uint16_t status = (uint16_t)registers_cr0(g);
+	struct insn_operand memory = { 0 };
+	struct cr_insn insn;
+	bool in_memory, done = true;
+
+	if (!decode(g, &insn))
+		return;
+	in_memory = insn.opcode == GROUP7 && insn.modrm >> 6 != 3;
+	if (in_memory && !insn_operand(g, 2, &memory))
+		return;
+	if (insn.opcode == CLTS) {
+		done = write_cr(g, 0, registers_cr0(g) & ~CR0_TS);
+	} else if (insn.opcode != GROUP7) {
+		return;
+	} else if ((insn.modrm >> 3 & 7) == GROUP7_LMSW) {
+		if (in_memory && !status_in_memory(g, memory.gva, false, &status))
+			return;
+		done = load_machine_status(g, in_memory ? status : g->reg[insn.reg]);
+	} else if (in_memory) {
+		if (!status_in_memory(g, memory.gva, true, &status))
+			return;
+	} else {
+		set_register(g, insn.reg, insn.bytes, registers_cr0(g));
+	}
+	if (done)
+		event_skip_to(g, in_memory ? memory.rip : insn.rip);
+	else
+		event_gp(g);
+}
+
 void exit_cr_write(struct guest *g)
 {
 	const uint32_t code = (uint32_t)g->vmcb->exit_code;
 	const unsigned cr = code == EXIT_CR0_SEL_WRITE ? 0 : code - EXIT_CR_WRITE;
 	struct cr_move move;
 
-	if (!decode(g, MOV_TO_CR, &move))
-		return;
-	if (write_cr(g, cr, operand(g, move.reg)))
+	if (!decode_move(g, MOV_TO_CR, &move))
+		cr0_otherwise(g);
+	else if (write_cr(g, cr, operand(g, move.reg)))
 		event_skip_to(g, move.rip);
 	else
 		event_gp(g);
@@ -128,25 +236,23 @@ void exit_cr_read(struct guest *g)
 	const uint64_t value = read_cr(g, (uint32_t)g->vmcb->exit_code - EXIT_CR_READ);
 	struct cr_move move;
 
-	if (!decode(g, MOV_FROM_CR, &move))
+	if (!decode_move(g, MOV_FROM_CR, &move)) {
+		cr0_otherwise(g);
 		return;
-	if (move.reg == REG_RSP)
-		g->vmcb->rsp = value;
-	g->reg[move.reg] = value;
+	}
+	set_register(g, move.reg, gva_is_64bit(g) ? 8 : 4, value);
 	event_skip_to(g, move.rip);
 }
 
 bool cr_move_again(struct guest *g)
 {
-	unsigned left;
-	const uint8_t *at = gva_code(g, &left);
-	unsigned rex, cr;
+	struct cr_insn insn;
+	unsigned cr;
 
-	if (!at || left < 4)
+	if (!decode(g, &insn) || insn.opcode != MOV_TO_CR)
 		return false;
-	rex = at[0] >> 4 == 4 && gva_is_64bit(g);
-	cr = at[rex + 2] >> 3 & 7u;
-	if (at[rex] != 0x0f || at[rex + 1] != MOV_TO_CR || (cr != 3 && cr != 4))
+	cr = insn.modrm >> 3 & 7u;
+	if (cr != 3 && cr != 4)
 		return false;
 	g->vmcb->exit_info1 = 0;
 	g->vmcb->exit_code = EXIT_CR_WRITE + cr;

@@ -22,7 +22,7 @@ static void exit_ends(struct guest *g)
 }
 
 struct reaction {
-	void (*handle)(struct guest *g); /* null: the guest ends */
+	void (*handle)(struct guest *g); /* null: see react_otherwise */
 	enum exit_kind kind;
 };
 
@@ -58,20 +58,32 @@ static const struct reaction reactions[EXIT_CODES] = {
 	[EXIT_TLBSYNC] = { exit_svm_instruction, KIND_SVM },
 };
 
-/* Exceptions that are intercepted during a single step alone. */
-static const struct reaction exception = { exit_exception, KIND_STEP };
-static const struct reaction end_of_guest = { exit_ends, KIND_OTHER };
-static const struct reaction nested_fault = { exit_npf, KIND_NPF };
+static inline void react(struct guest *g, const struct reaction *reaction)
+{
+	g->exits_of[reaction->kind]++;
+	reaction->handle(g);
+}
+
+static __attribute__((noinline)) void react_otherwise(struct guest *g)
+{
+	/* Exceptions that are intercepted during a single step alone. */
+	static const struct reaction exception = { exit_exception, KIND_STEP };
+	static const struct reaction nested_fault = { exit_npf, KIND_NPF };
+	static const struct reaction end_of_guest = { exit_ends, KIND_OTHER };
+	const uint32_t code = (uint32_t)g->vmcb->exit_code;
+
+	if (code == EXIT_NPF)
+		react(g, &nested_fault);
+	else
+		react(g, code - EXIT_EXCEPTION < VECTORS ? &exception : &end_of_guest);
+}
 
 void exit_handle(struct guest *g)
 {
 	const uint32_t code = (uint32_t)g->vmcb->exit_code;
-	const struct reaction *reaction = code == EXIT_NPF ? &nested_fault : &end_of_guest;
 
-	if (__builtin_expect(code < EXIT_CODES, 1) && reactions[code].handle)
-		reaction = &reactions[code];
-	else if (code - EXIT_EXCEPTION < VECTORS)
-		reaction = &exception;
-	g->exits_of[reaction->kind]++;
-	reaction->handle(g);
+	if (__builtin_expect(code < EXIT_CODES && reactions[code].handle, 1))
+		react(g, &reactions[code]);
+	else
+		react_otherwise(g);
 }

@@ -85,7 +85,9 @@ static const uint8_t *code_page(struct guest *g, uint64_t gva)
 	                     known->removals == removals, 1))
 		return known->at;
 	if (shadow_page(g, gva, &page)) {
-		const uint8_t *at = guest_memory_at(g, page, PAGE_BYTES);
+		/* what is memory stays memory: that it is was looked at before */
+		const uint8_t *at = known->at == direct(page) ? known->at :
+		                    guest_memory_at(g, page, PAGE_BYTES);
 
 		*known = (struct code_page){ gva & -PAGE_BYTES, g->entry.root.v,
 		                             at ? removals : UINT64_MAX, at };

@@ -26,12 +26,12 @@ const uint8_t *gva_code(struct guest *g, unsigned *left);
  */
 HV_INLINE bool gva_code_quick(struct guest *g, uint32_t *bytes)
 {
-	const uint64_t rip = g->vmcb->rip, offset = rip % CODE_PAGE_BYTES;
+	const uint64_t rip = g->vmcb->rip;
 	const struct code_page *known = code_page_of(g, rip);
+	const uint64_t offset = rip ^ known->gva; /* on another page, it is larger than a page */
 
-	if (__builtin_expect(known->gva != rip - offset || known->root != g->entry.root.v ||
-	                     known->removals != g->vm_stats->removals ||
-	                     offset > CODE_PAGE_BYTES - 4 || g->entry.levels < 4 ||
+	if (__builtin_expect(offset > CODE_PAGE_BYTES - 4 || known->root != g->entry.root.v ||
+	                     known->removals != g->vm_stats->removals || g->entry.levels < 4 ||
 	                     !(g->vmcb->cs.attributes & SEGMENT_LONG), 0))
 		return false;
 	*bytes = *(const uint32_t *)(known->at + offset);

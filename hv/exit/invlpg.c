@@ -15,15 +15,27 @@ static void flush(struct guest *g, enum rhz_flush flush, uint64_t gva)
 		invlpga(gva, g->entry.tag);
 }
 
+/* INVLPG by one of the first eight registers as its address, in 64-bit code. */
+static bool decode_quickly(struct guest *g, struct insn_operand *operand)
+{
+	uint32_t bytes;
+	unsigned base;
+
+	if (!gva_code_quick(g, &bytes) || (bytes & 0xf8ffff) != 0x38010f)
+		return false;
+	base = bytes >> 16 & 7;
+	*operand = (struct insn_operand){ g->reg[base], 0, g->vmcb->rip + 3 };
+	return base != REG_RSP && base != REG_RBP; /* which mean a SIB byte, and rip */
+}
+
 void exit_invlpg(struct guest *g)
 {
 	struct insn_operand operand;
 
-	if (features.decode_assists) { /* [APM2 15.8.1] */
+	if (features.decode_assists) /* [APM2 15.8.1] */
 		operand = (struct insn_operand){ g->vmcb->exit_info1, 0, g->vmcb->next_rip };
-	} else if (!insn_operand(g, 2, &operand)) {
+	else if (!decode_quickly(g, &operand) && !insn_operand(g, 2, &operand))
 		return;
-	}
 	flush(g, rhz_vcpu_invlpg(g->mmu, (rhz_gva){ operand.gva }), operand.gva);
 	event_skip_to(g, operand.rip);
 }
