@@ -378,14 +378,46 @@ enum rhz_load_result rhz_vcpu_load_cr3(struct rhz_vcpu *vcpu, uint64_t cr3)
 	                                                               load_synced(vcpu);
 }
 
+/* CR4.PGE is turned over and nothing else, where the root does not depend on it. */
+static bool only_pge_differs(const struct rhz_vcpu *vcpu, const struct rhz_regs *regs)
+{
+	const struct rhz_regs *now = &vcpu->now->regs;
+
+	return (now->cr4 ^ regs->cr4) == RHZ_CR4_PGE && vcpu->vm->config.cpuid.pge &&
+	       vcpu->now->quick && vcpu->now->mode.format && now->cr0 == regs->cr0 &&
+	       now->cr3 == regs->cr3 && now->efer == regs->efer && now->pkru == regs->pkru &&
+	       now->pkrs == regs->pkrs;
+}
+
+/*
+ * All translations go, global ones too [SDM3 4.10.4.1]. Ours are never global: a load of the CR3 in
+ * use does it.
+ */
+static enum rhz_load_result load_pge(struct rhz_vcpu *vcpu, uint64_t cr4)
+{
+	struct context *now = vcpu->now;
+	enum rhz_load_result result = rhz_vcpu_load_cr3(vcpu, now->regs.cr3);
+
+	if (result == RHZ_LOAD_OK) {
+		now->regs.cr4 = cr4;
+		now->mode.pge = cr4 & RHZ_CR4_PGE;
+		now->mode.global = now->mode.pge ? PTE_G : 0;
+	}
+	return result;
+}
+
 enum rhz_load_result rhz_vcpu_load_regs(struct rhz_vcpu *vcpu, const struct rhz_regs *regs)
 {
 	struct context *now = vcpu_context(vcpu);
 	struct rhz_regs wanted = *regs;
-	struct context next = *now;
+	struct context next;
 
-	if (now->role.nested ||
-	    rhz_regs_check(&vcpu->vm->config.cpuid, &now->regs, &wanted) != RHZ_LOAD_FINE)
+	if (now->role.nested)
+		return RHZ_LOAD_GP;
+	if (only_pge_differs(vcpu, regs))
+		return load_pge(vcpu, regs->cr4);
+	next = *now;
+	if (rhz_regs_check(&vcpu->vm->config.cpuid, &now->regs, &wanted) != RHZ_LOAD_FINE)
 		return RHZ_LOAD_GP;
 	wanted.cr3 &= ~RHZ_CR3_NOFLUSH;
 	memcpy(wanted.pdpte, now->regs.pdpte, sizeof(wanted.pdpte));

@@ -17,6 +17,7 @@
 #include "shadow/prefetch.h"
 #include "shadow/sync.h"
 #include "shadow/tree.h"
+#include "shadow/unprotect.h"
 
 struct try {
 	struct rhz_vcpu *vcpu;
@@ -407,6 +408,26 @@ static enum rhz_fault_result try_fault(struct try *try, uint32_t error_code,
 	return result;
 }
 
+/* What is usual of a write to a present page; RHZ_FAULT_REFLECT: it is not. */
+static enum rhz_fault_result fault_unprotect(struct rhz_vcpu *vcpu, rhz_gva gva,
+                                             const struct rhz_walk *walk, struct rhz_fault *fault)
+{
+	switch (shadow_unprotect(vcpu, gva, walk)) {
+	case UNPROTECT_DONE:
+		fault->level = 1;
+		return RHZ_FAULT_RESUME;
+	case UNPROTECT_EMULATE:
+		fault->level = walk->level;
+		fault->gpa = walk->gpa;
+		return RHZ_FAULT_TRACKED;
+	case UNPROTECT_RETRY:
+		return RHZ_FAULT_RETRY;
+	case UNPROTECT_UNUSUAL:
+		break;
+	}
+	return RHZ_FAULT_REFLECT;
+}
+
 enum rhz_fault_result shadow_fault(struct rhz_vcpu *vcpu, rhz_gva gva, uint32_t error_code,
                                    unsigned access, const struct rhz_walk *walk,
                                    struct rhz_fault *fault)
@@ -415,6 +436,12 @@ enum rhz_fault_result shadow_fault(struct rhz_vcpu *vcpu, rhz_gva gva, uint32_t 
 
 	if (walk->outcome != RHZ_WALK_OK)
 		return reflect(vcpu, walk, fault);
+	if (error_code & RHZ_PF_P && access & RHZ_ACCESS_WRITE) {
+		enum rhz_fault_result result = fault_unprotect(vcpu, gva, walk, fault);
+
+		if (result != RHZ_FAULT_REFLECT)
+			return result;
+	}
 	try.vcpu = vcpu;
 	try.vm = vcpu->vm;
 	try.addr = gva.v;
