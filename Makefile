@@ -6,7 +6,7 @@ SETUP ?= scripts/setup
 TESTED = build build-clang build-asan
 
 .DEFAULT_GOAL := all
-.PHONY: help all run test bench fuzz soak lint coverage install clean setup $(TESTED) build-cov
+.PHONY: help all run test bench fuzz soak mutants lint coverage install clean setup $(TESTED) build-cov
 
 all: build ## Build the library, the program and the benchmarks (into build/)
 
@@ -27,6 +27,9 @@ fuzz: build-asan ## Random sequences with fresh seeds under the sanitizers, TIME
 
 soak: build ## Random sequences with fresh seeds until told to stop, or for TIME seconds
 	@scripts/soak build $(TIME)
+
+mutants: build ## Break the library in one place at a time; a test must notice (ONLY=WORD: some)
+	@tests/mutants/run.py $(addprefix --only ,$(ONLY)) build
 
 lint: build build-clang ## Static analysis by clang-tidy, and the rule checks
 	@scripts/lint build-clang

@@ -163,6 +163,7 @@ def listed():
     for folder in ("unit", "regress", "model", "property"):
         yield from unlisted("tests/meson.build", f"tests/{folder}", "*_test.c")
     yield from unlisted("tests/meson.build", "tests/property", "*.c")
+    yield from unlisted("tests/meson.build", "tests/small", "*.c")
     yield from unlisted("tests/meson.build", "tests/model", "*.c")
     for folder in ("rules", "install", "system"):
         for pattern in ("*_test.py", "*_test.sh"):
