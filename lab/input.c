@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include <zlib.h>
 #include <zstd.h>
@@ -16,6 +17,7 @@ enum { RAW_SIZE = 256 << 10, TEXT_SIZE = LAB_LINE_MAX + (256 << 10) };
 
 struct lab_input {
 	int fd;
+	const char *memory; /* in place of fd */
 	const char *error;
 	uint64_t line;
 	/* Fills text from raw; returns how much, 0 at the end or on error. */
@@ -25,11 +27,34 @@ struct lab_input {
 	bool inside; /* a compressed frame or member has begun and not ended */
 	bool skip;   /* the line before was cut: leave out what is left of it */
 	bool raw_end;
+	uint64_t raw_read, raw_total; /* bytes; total 0: not known */
 	size_t raw_start, raw_end_at;
 	size_t text_start, text_end;
 	char raw[RAW_SIZE];
 	char text[TEXT_SIZE];
 };
+
+/* Reads from the file or the memory; 0 at the end, less than 0 on an error, which is noted. */
+static ssize_t raw_read(struct lab_input *input, char *to, size_t room)
+{
+	ssize_t got;
+
+	if (input->memory) {
+		got = (ssize_t)(input->raw_total - input->raw_read);
+		if ((size_t)got > room)
+			got = (ssize_t)room;
+		memcpy(to, input->memory + input->raw_read, (size_t)got);
+	} else {
+		do
+			got = read(input->fd, to, room);
+		while (got < 0 && errno == EINTR);
+		if (got < 0)
+			input->error = strerror(errno);
+	}
+	if (got > 0)
+		input->raw_read += (uint64_t)got;
+	return got;
+}
 
 /* Makes sure that there is something in raw, unless the input has ended. */
 static bool raw_fill(struct lab_input *input)
@@ -40,11 +65,7 @@ static bool raw_fill(struct lab_input *input)
 		return true;
 	if (input->raw_end)
 		return false;
-	do
-		got = read(input->fd, input->raw, RAW_SIZE);
-	while (got < 0 && errno == EINTR);
-	if (got < 0)
-		input->error = strerror(errno);
+	got = raw_read(input, input->raw, RAW_SIZE);
 	if (got <= 0) {
 		input->raw_end = true;
 		return false;
@@ -136,13 +157,9 @@ static bool begins_with(const struct lab_input *input, const char *magic, size_t
 static void read_magic(struct lab_input *input)
 {
 	while (input->raw_end_at < 16) {
-		ssize_t got = read(input->fd, input->raw + input->raw_end_at,
-		                   RAW_SIZE - input->raw_end_at);
+		ssize_t got = raw_read(input, input->raw + input->raw_end_at,
+		                       RAW_SIZE - input->raw_end_at);
 
-		if (got < 0 && errno == EINTR)
-			continue;
-		if (got < 0)
-			input->error = strerror(errno);
 		if (got <= 0) {
 			input->raw_end = true;
 			return;
@@ -163,29 +180,45 @@ static void choose_unpacker(struct lab_input *input)
 		input->unpack = unpack_gzip;
 		if (inflateInit2(&input->gzip, 15 + 16) != Z_OK)
 			input->error = "there is no memory to unpack gzip";
-	} else if (begins_with(input, "\x17\x08\x44tracing", 10)) {
-		input->error = "this is a binary trace.dat: give me the output of "
-		               "\"trace-cmd report\" instead";
-	} else if (begins_with(input, "PERFILE2", 8)) {
-		input->error = "this is a binary perf.data: give me the output of "
-		               "\"perf script\" instead";
 	}
 }
 
-struct lab_input *lab_input_open(const char *path)
+static struct lab_input *new_input(void)
 {
 	struct lab_input *input = lab_realloc(NULL, 1, sizeof(*input));
 
 	/* The buffers need no clearing. */
 	memset(input, 0, offsetof(struct lab_input, raw));
+	return input;
+}
+
+struct lab_input *lab_input_open(const char *path)
+{
+	struct lab_input *input = new_input();
+	struct stat stat;
+
 	input->fd = strcmp(path, "-") ? open(path, O_RDONLY | O_CLOEXEC) : STDIN_FILENO;
 	if (input->fd < 0) {
 		input->error = strerror(errno);
 		return input;
 	}
+	if (!fstat(input->fd, &stat) && S_ISREG(stat.st_mode))
+		input->raw_total = (uint64_t)stat.st_size;
 	read_magic(input);
 	if (!input->error)
 		choose_unpacker(input);
+	return input;
+}
+
+struct lab_input *lab_input_memory(const void *data, size_t length)
+{
+	struct lab_input *input = new_input();
+
+	input->fd = -1;
+	input->memory = data;
+	input->raw_total = length;
+	read_magic(input);
+	choose_unpacker(input);
 	return input;
 }
 
@@ -201,6 +234,37 @@ static bool text_fill(struct lab_input *input)
 	got = input->unpack(input, input->text + left, TEXT_SIZE - left);
 	input->text_end += got;
 	return got > 0;
+}
+
+size_t lab_input_peek(struct lab_input *input, size_t count, const char **data)
+{
+	while (!input->error && input->text_end - input->text_start < count && text_fill(input))
+		;
+	*data = input->text + input->text_start;
+	return input->text_end - input->text_start;
+}
+
+size_t lab_input_bytes(struct lab_input *input, void *to, size_t room)
+{
+	const char *data;
+	size_t have = lab_input_peek(input, 1, &data);
+
+	if (have > room)
+		have = room;
+	memcpy(to, data, have);
+	input->text_start += have;
+	return have;
+}
+
+int lab_input_plain_fd(const struct lab_input *input)
+{
+	return input->raw_total && input->unpack == unpack_plain ? input->fd : -1;
+}
+
+void lab_input_progress(const struct lab_input *input, uint64_t *done, uint64_t *total)
+{
+	*done = input->raw_read;
+	*total = input->raw_total;
 }
 
 /* Finds the end of the line at text_start; the end of the input ends a line as well. */

@@ -36,3 +36,72 @@ unsigned lab_kvm_drop(struct lab_kvm_array *array, uint64_t which)
 	}
 	return dropped;
 }
+
+/* How did the open request end, and why? */
+static void conclude(struct lab_kvm_check *check)
+{
+	if (!check->open)
+		return;
+	check->open = false;
+	check->requests++;
+	check->pool_misses += check->pool_missed;
+	check->array_misses += check->array_missed;
+	check->kvm_misses += check->kvm_missed;
+	if (check->array_missed && !check->pool_missed) {
+		check->after_drop += check->was_dropped;
+		check->after_hole += !check->was_dropped;
+	}
+	check->kept += check->pool_missed && !check->array_missed;
+	check->warm += check->array_missed && !check->kvm_missed;
+	check->unexplained += !check->array_missed && check->kvm_missed;
+}
+
+/* The root is built anew: it is dropped no more. */
+static bool forget_drop(struct lab_kvm_check *check, uint64_t table)
+{
+	bool found = false;
+
+	for (unsigned i = 0; i < LAB_KVM_DROPPED; i++) {
+		if (check->dropped_table[i] != table + 1)
+			continue;
+		check->dropped_table[i] = 0;
+		found = true;
+	}
+	return found;
+}
+
+void lab_kvm_check_request(struct lab_kvm_check *check, uint64_t table, bool pool_missed)
+{
+	conclude(check);
+	check->open = true;
+	check->pool_missed = pool_missed;
+	check->array_missed = !lab_kvm_load(&check->array, table);
+	check->kvm_missed = false;
+	check->was_dropped = check->array_missed && forget_drop(check, table);
+}
+
+void lab_kvm_check_drop(struct lab_kvm_check *check, uint64_t which)
+{
+	for (int slot = 1; slot <= LAB_KVM_CAPACITY; slot++) {
+		if (!(which >> slot & 1))
+			continue;
+		check->drops += check->array.held[slot];
+		check->drops_unknown += !check->array.held[slot];
+		if (!check->array.held[slot])
+			continue;
+		check->dropped_table[check->dropped_next] = check->array.table[slot] + 1;
+		check->dropped_next = (check->dropped_next + 1) % LAB_KVM_DROPPED;
+	}
+	lab_kvm_drop(&check->array, which);
+}
+
+void lab_kvm_check_loaded(struct lab_kvm_check *check)
+{
+	check->unasked += !check->open || check->kvm_missed;
+	check->kvm_missed = true;
+}
+
+void lab_kvm_check_end(struct lab_kvm_check *check)
+{
+	conclude(check);
+}

@@ -130,13 +130,13 @@ static uint64_t time_ns(struct piece time)
 }
 
 /*
- * The thread number before "[CPU]": "name-117", with a group number "name-117 (  117)", and from
- * perf "name 117" or, process and thread, "name 117/119".
+ * The thread number before "[CPU]", and its process where it stands there: "name-117", with a
+ * process "name-119 (  117)", and from perf "name 117" or "name 117/119".
  */
-static bool task_number(struct piece before, uint32_t *task)
+static bool task_number(struct piece before, struct lab_event *event)
 {
 	const char *end = memrchr(before.at, '[', (size_t)(before.end - before.at));
-	const char *first;
+	const char *first, *group = NULL;
 	uint64_t value;
 
 	if (!end)
@@ -144,18 +144,29 @@ static bool task_number(struct piece before, uint32_t *task)
 	while (end > before.at && end[-1] == ' ')
 		end--;
 	if (end > before.at && end[-1] == ')') {
-		end = memrchr(before.at, '(', (size_t)(end - before.at));
-		while (end && end > before.at && end[-1] == ' ')
-			end--;
+		group = memrchr(before.at, '(', (size_t)(end - before.at));
+		if (!group)
+			return false;
+		if (number((struct piece){ group + 1, end - 1 }, false, &value) &&
+		    value <= UINT32_MAX)
+			event->vm = (uint32_t)value;
+		for (end = group; end > before.at && end[-1] == ' '; end--)
+			;
 	}
-	for (first = end; first && first > before.at && is_digit(first[-1]); first--)
+	for (first = end; first > before.at && is_digit(first[-1]); first--)
 		;
-	if (!first || first == end || first == before.at ||
+	if (first == end || first == before.at ||
 	    (first[-1] != '-' && first[-1] != ' ' && first[-1] != '/'))
 		return false;
 	if (!number((struct piece){ first, end }, false, &value) || value > UINT32_MAX)
 		return false;
-	*task = (uint32_t)value;
+	event->task = (uint32_t)value;
+	if (first[-1] == '/') {
+		for (end = --first; first > before.at && is_digit(first[-1]); first--)
+			;
+		if (number((struct piece){ first, end }, false, &value) && value <= UINT32_MAX)
+			event->vm = (uint32_t)value;
+	}
 	return true;
 }
 
@@ -185,23 +196,33 @@ static bool split_name(struct piece after, struct piece *name, struct piece *arg
 	return false;
 }
 
+#define NAME(name, kind) { name, sizeof(name) - 1, LAB_EVENT_##kind }
+
 static const struct {
 	const char *name;
+	size_t length;
 	enum lab_event_kind kind;
 } names[] = {
-	{ "new_pgd", LAB_EVENT_NEW_PGD },
-	{ "mmu_load", LAB_EVENT_MMU_LOAD },
-	{ "sync_roots", LAB_EVENT_SYNC_ROOTS },
-	{ "free_roots", LAB_EVENT_FREE_ROOTS },
-	{ "kvm_mmu_new_pgd", LAB_EVENT_NEW_PGD },
-	{ "kvm_mmu_load", LAB_EVENT_MMU_LOAD },
-	{ "kvm_mmu_sync_roots", LAB_EVENT_SYNC_ROOTS },
-	{ "kvm_mmu_free_roots", LAB_EVENT_FREE_ROOTS },
-	{ "kvm_nested_vmenter", LAB_EVENT_NESTED_ENTER },
-	{ "kvm_nested_vmrun", LAB_EVENT_NESTED_ENTER },
-	{ "kvm_nested_vmexit_inject", LAB_EVENT_NESTED_EXIT },
-	{ "kvm_cr", LAB_EVENT_CR3_WRITE },
-	{ "kvm_exit", LAB_EVENT_TWO_DIMENSIONAL },
+	NAME("new_pgd", NEW_PGD),
+	NAME("mmu_load", MMU_LOAD),
+	NAME("sync_roots", SYNC_ROOTS),
+	NAME("free_roots", FREE_ROOTS),
+	NAME("set_cr3", CR3_WRITE),
+	NAME("invlpg", INVALIDATE),
+	NAME("kvm_mmu_new_pgd", NEW_PGD),
+	NAME("kvm_mmu_load", MMU_LOAD),
+	NAME("kvm_mmu_sync_roots", SYNC_ROOTS),
+	NAME("kvm_mmu_free_roots", FREE_ROOTS),
+	NAME("kvm_mmu_invlpg", INVALIDATE),
+	NAME("kvm_set_cr3", CR3_WRITE),
+	NAME("kvm_nested_vmenter", NESTED_ENTER),
+	NAME("kvm_nested_vmrun", NESTED_ENTER),
+	NAME("kvm_nested_vmexit_inject", NESTED_EXIT),
+	NAME("kvm_cr", CR3_WRITE),
+	NAME("kvm_exit", EXIT),
+	NAME("kvm_entry", ENTRY),
+	NAME("kvm_mmu_get_page", PAGE_NEW),
+	NAME("kvm_mmu_prepare_zap_page", PAGE_ZAP),
 };
 
 /* A kprobe event made without a name is called p_FUNCTION_0; perf's is called FUNCTION. */
@@ -215,7 +236,7 @@ static bool find_kind(struct piece name, enum lab_event_kind *kind)
 	}
 	length = (size_t)(name.end - name.at);
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-		if (strlen(names[i].name) == length && !memcmp(names[i].name, name.at, length)) {
+		if (names[i].length == length && !memcmp(names[i].name, name.at, length)) {
 			*kind = names[i].kind;
 			return true;
 		}
@@ -227,7 +248,7 @@ static bool find_kind(struct piece name, enum lab_event_kind *kind)
  * AMD and Intel, old kernels and new, name L2's root differently. Where it is not named, the
  * address of L1's control block stands for it.
  */
-static bool nested_enter(struct piece arguments, struct lab_event *event)
+static enum lab_line nested_enter(struct piece arguments, struct lab_event *event)
 {
 	static const char *const paged[] = { "nested_npt=y", "nested_ept=y", "npt: on", "ept: on" };
 	static const char *const labels[] = {
@@ -240,64 +261,114 @@ static bool nested_enter(struct piece arguments, struct lab_event *event)
 		                               paged[i], strlen(paged[i])) != NULL;
 	for (size_t i = 0; i < sizeof(labels) / sizeof(labels[0]); i++)
 		if (labelled(arguments, labels[i], &event->value))
-			return true;
-	return false;
+			return LAB_LINE_EVENT;
+	return LAB_LINE_BROKEN;
 }
 
-/* "vcpu 0 reason npf rip …", without "vcpu 0" on older kernels. */
-static bool is_two_dimensional(struct piece arguments)
+/* "vcpu 0" at the front, which older kernels leave out. What is behind it. */
+static struct piece take_vcpu(struct piece arguments, struct lab_event *event)
 {
-	const char *reason;
+	struct piece rest = arguments;
+	uint64_t value;
 
-	if (begins(arguments, "vcpu ")) {
-		arguments.at += 5;
-		while (arguments.at < arguments.end && *arguments.at != ' ')
-			arguments.at++;
-		arguments = skip_spaces(arguments);
+	if (!begins(rest, "vcpu "))
+		return arguments;
+	rest.at += 5;
+	if (!number(rest, false, &value) || value >= UINT32_MAX) {
+		/* "vcpu 0, rip": a comma ends it as well */
+		const char *comma = memchr(rest.at, ',', (size_t)(rest.end - rest.at));
+
+		if (!comma || !number((struct piece){ rest.at, comma }, false, &value) ||
+		    value >= UINT32_MAX)
+			return arguments;
 	}
-	if (!begins(arguments, "reason "))
-		return false;
-	reason = arguments.at + 7;
-	arguments.at = reason;
-	return begins(arguments, "npf ") || begins(arguments, "EPT_VIOLATION ") ||
-	       begins(arguments, "EPT_MISCONFIG ");
+	event->vcpu = (uint32_t)value;
+	while (rest.at < rest.end && *rest.at != ' ' && *rest.at != ',')
+		rest.at++;
+	return skip_spaces(rest);
 }
 
-static enum lab_line read_arguments(struct piece arguments, struct lab_event *event)
+/* "vcpu 0 reason npf rip …" */
+static enum lab_line read_exit(struct piece arguments, struct lab_event *event)
+{
+	static const char *const faults[] = { "npf ", "EPT_VIOLATION ", "EPT_MISCONFIG " };
+	static const char *const loads[] = { "write_cr3 ", "cr3_write_trap ", "CR_ACCESS " };
+	struct piece reason = take_vcpu(arguments, event);
+
+	if (!begins(reason, "reason "))
+		return LAB_LINE_EVENT;
+	reason.at += strlen("reason ");
+	for (size_t i = 0; i < sizeof(faults) / sizeof(faults[0]); i++)
+		if (begins(reason, faults[i]))
+			event->kind = LAB_EVENT_TWO_DIMENSIONAL;
+	for (size_t i = 0; i < sizeof(loads) / sizeof(loads[0]); i++)
+		if (begins(reason, loads[i]))
+			event->cause = LAB_CAUSE_CR3;
+	return LAB_LINE_EVENT;
+}
+
+/* "sp gen 1 gfn 2a10 l5 8-byte q0 wux nxe ad root 0 sync existing" */
+static enum lab_line read_page(struct piece arguments, struct lab_event *event)
+{
+	const char *gfn = memmem(arguments.at, (size_t)(arguments.end - arguments.at), "gfn ", 4);
+	const char *level;
+
+	if (!gfn || !number((struct piece){ gfn + 4, arguments.end }, true, &event->value))
+		return LAB_LINE_OTHER;
+	level = memchr(gfn, 'l', (size_t)(arguments.end - gfn));
+	if (!level || level + 1 == arguments.end || !is_digit(level[1]))
+		return LAB_LINE_OTHER;
+	event->role = (uint64_t)(level[1] - '0');
+	if (event->kind == LAB_EVENT_PAGE_NEW && arguments.end - arguments.at > 8 &&
+	    !memcmp(arguments.end - 8, "existing", 8))
+		event->kind = LAB_EVENT_PAGE_FOUND;
+	return LAB_LINE_EVENT;
+}
+
+/* The tracepoint "cr_write 3 = 0x1000", or the function's "cr3=0x1000". */
+static enum lab_line read_cr3(struct piece arguments, struct lab_event *event)
 {
 	struct piece value = { arguments.at + strlen("cr_write 3 = "), arguments.end };
 
-	switch (event->kind) {
-	case LAB_EVENT_NEW_PGD:
-		return labelled(arguments, "pgd=", &event->value) ? LAB_LINE_EVENT :
-		                                                    LAB_LINE_BROKEN;
-	case LAB_EVENT_NESTED_ENTER:
-		return nested_enter(arguments, event) ? LAB_LINE_EVENT : LAB_LINE_BROKEN;
-	case LAB_EVENT_CR3_WRITE:
-		if (!begins(arguments, "cr_write 3 = "))
-			return LAB_LINE_OTHER;
-		return number(value, true, &event->value) ? LAB_LINE_EVENT : LAB_LINE_BROKEN;
-	case LAB_EVENT_TWO_DIMENSIONAL:
-		return is_two_dimensional(arguments) ? LAB_LINE_EVENT : LAB_LINE_OTHER;
-	case LAB_EVENT_FREE_ROOTS:
-		if (!labelled(arguments, "which=", &event->value))
-			event->value = 0;
+	if (labelled(arguments, "cr3=", &event->value))
 		return LAB_LINE_EVENT;
-	case LAB_EVENT_NESTED_EXIT:
-	case LAB_EVENT_MMU_LOAD:
-	case LAB_EVENT_SYNC_ROOTS:
-		return LAB_LINE_EVENT;
-	case LAB_EVENT_EXIT:
-	case LAB_EVENT_ENTRY:
-	case LAB_EVENT_PAGE_NEW:
-	case LAB_EVENT_PAGE_FOUND:
-	case LAB_EVENT_PAGE_ZAP:
-	case LAB_EVENT_INVALIDATE:
-	case LAB_EVENT_ROOT_GONE:
-	case LAB_EVENT_FLUSH:
+	if (!begins(arguments, "cr_write 3 = "))
 		return LAB_LINE_OTHER;
-	}
-	return LAB_LINE_OTHER;
+	return number(value, true, &event->value) ? LAB_LINE_EVENT : LAB_LINE_BROKEN;
+}
+
+static enum lab_line read_pgd(struct piece arguments, struct lab_event *event)
+{
+	return labelled(arguments, "pgd=", &event->value) ? LAB_LINE_EVENT : LAB_LINE_BROKEN;
+}
+
+static enum lab_line read_which(struct piece arguments, struct lab_event *event)
+{
+	labelled(arguments, "which=", &event->value);
+	return LAB_LINE_EVENT;
+}
+
+static enum lab_line read_entry(struct piece arguments, struct lab_event *event)
+{
+	take_vcpu(arguments, event);
+	return LAB_LINE_EVENT;
+}
+
+/* By kind; null: the event says all. */
+static enum lab_line (*const readers[LAB_EVENT_KINDS])(struct piece, struct lab_event *) = {
+	[LAB_EVENT_NEW_PGD] = read_pgd,
+	[LAB_EVENT_NESTED_ENTER] = nested_enter,
+	[LAB_EVENT_CR3_WRITE] = read_cr3,
+	[LAB_EVENT_FREE_ROOTS] = read_which,
+	[LAB_EVENT_EXIT] = read_exit,
+	[LAB_EVENT_ENTRY] = read_entry,
+	[LAB_EVENT_PAGE_NEW] = read_page,
+	[LAB_EVENT_PAGE_ZAP] = read_page,
+};
+
+static enum lab_line read_arguments(struct piece arguments, struct lab_event *event)
+{
+	return readers[event->kind] ? readers[event->kind](arguments, event) : LAB_LINE_EVENT;
 }
 
 /* What tools print between events. */
@@ -335,10 +406,21 @@ enum lab_line lab_line_read(const char *line, size_t length, struct lab_event *e
 		return read_between(whole, event);
 	if (!split_name(after, &name, &arguments))
 		return LAB_LINE_BROKEN;
+	*event = (struct lab_event){ .vcpu = LAB_NO_VCPU };
 	if (!find_kind(name, &event->kind))
 		return LAB_LINE_OTHER;
-	if (!task_number(before, &event->task))
+	if (!task_number(before, event))
 		return LAB_LINE_BROKEN;
 	event->time_ns = time_ns(time);
 	return read_arguments(arguments, event);
+}
+
+bool lab_line_kind(const char *name, enum lab_event_kind *kind)
+{
+	return find_kind((struct piece){ name, name + strlen(name) }, kind);
+}
+
+enum lab_line lab_line_arguments(const char *arguments, size_t length, struct lab_event *event)
+{
+	return read_arguments(skip_spaces((struct piece){ arguments, arguments + length }), event);
 }

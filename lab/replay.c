@@ -8,13 +8,15 @@
 #include <locale.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
 
 struct options {
-	bool capacity[RHZ_MAX_CACHED_ROOTS + 1];
-	bool policy[RHZ_ROOT_POLICIES];
+	struct lab_wanted wanted;
+	bool chosen; /* capacities were named */
 	uint64_t seed;
-	bool csv;
-	const char *json;
+	bool csv, quiet;
+	const char *json, *html;
 };
 
 static const char usage[] =
@@ -22,22 +24,27 @@ static const char usage[] =
 "\n"
 "Takes the requests for a root out of a trace of a KVM host, runs them through the\n"
 "library's root cache, and shows for each policy and number of cached roots how many\n"
-"find the current root, a cached one, or none.\n"
+"find the current root, a cached one, or none, and what that costs.\n"
 "\n"
-"FILE is the text of tracefs' trace, of trace-cmd report or of perf script, plain or\n"
-"packed with gzip or zstd; - is standard input. It needs one of\n"
+"FILE is what \"rhizome record\" or \"rhizome run --trace\" wrote, trace-cmd's trace.dat, or\n"
+"the text of tracefs' trace, of trace-cmd report or of perf script; plain or packed with\n"
+"gzip or zstd; - is standard input. It needs one of\n"
 "  - a kprobe event new_pgd on kvm_mmu_new_pgd with its pgd= (every request)\n"
 "  - the tracepoints kvm_nested_vmenter and kvm_nested_vmexit_inject, and kvm_cr where\n"
 "    the processor has it (inferred: the requests that they tell of)\n"
 "\n"
-"  --capacity LIST    cached roots to try, 0 to 64: 3,8,11-16\n"
-"                     (default 0,1,2,3,4,5,6,8,11,16,32,64)\n"
-"  --all-capacities   0-64\n"
+"  --capacity LIST    cached roots to show, 0 to 64: 3,8,11-16 (default: the table shows\n"
+"                     0,1,2,3,4,5,6,8,11,16,32,64, CSV and JSON all)\n"
+"  --all-capacities   0-64 in the table, too\n"
 "  --policy LIST      none, victim, current-first, at-creation, random-4, pinned\n"
 "                     (default all)\n"
+"  --contexts WHICH   shared (one pool for all contexts of a vCPU), separate (KVM: a cache\n"
+"                     for each MMU) or both (default)\n"
 "  --seed N           for random-4 (default 1)\n"
 "  --json FILE        writes JSON; with - in place of the table\n"
 "  --csv              prints CSV in place of the table\n"
+"  --html FILE        writes a page that needs nothing else\n"
+"  --quiet            no progress on the terminal\n"
 "  --help             prints this\n"
 "\n"
 "Exit status: 0 done, 1 the output could not be written, 2 bad arguments or bad input.\n";
@@ -57,7 +64,8 @@ static bool take_number(const char **list, unsigned long max, unsigned long *val
 
 static bool parse_capacities(const char *list, struct options *options)
 {
-	memset(options->capacity, 0, sizeof(options->capacity));
+	memset(options->wanted.capacity, 0, sizeof(options->wanted.capacity));
+	options->chosen = true;
 	for (;;) {
 		unsigned long first, last;
 
@@ -70,7 +78,7 @@ static bool parse_capacities(const char *list, struct options *options)
 				return false;
 		}
 		for (; first <= last; first++)
-			options->capacity[first] = true;
+			options->wanted.capacity[first] = true;
 		if (*list == '\0')
 			return true;
 		if (*list++ != ',')
@@ -80,7 +88,7 @@ static bool parse_capacities(const char *list, struct options *options)
 
 static bool parse_policies(const char *list, struct options *options)
 {
-	memset(options->policy, 0, sizeof(options->policy));
+	memset(options->wanted.policy, 0, sizeof(options->wanted.policy));
 	for (;;) {
 		size_t length = strcspn(list, ",");
 		enum rhz_root_policy policy;
@@ -92,15 +100,24 @@ static bool parse_policies(const char *list, struct options *options)
 		name[length] = '\0';
 		if (rhz_root_policy_find(name, &policy) != RHZ_OK)
 			return false;
-		options->policy[policy] = true;
+		options->wanted.policy[policy] = true;
 		list += length;
 		if (*list++ == '\0')
 			return true;
 	}
 }
 
-enum { OPTION_CAPACITY = 256, OPTION_ALL, OPTION_POLICY, OPTION_SEED, OPTION_JSON, OPTION_CSV,
-       OPTION_HELP };
+static bool parse_contexts(const char *which, struct options *options)
+{
+	bool both = !strcmp(which, "both");
+
+	options->wanted.contexts[LAB_SHARED] = both || !strcmp(which, "shared");
+	options->wanted.contexts[LAB_SEPARATE] = both || !strcmp(which, "separate");
+	return options->wanted.contexts[LAB_SHARED] || options->wanted.contexts[LAB_SEPARATE];
+}
+
+enum { OPTION_CAPACITY = 256, OPTION_ALL, OPTION_POLICY, OPTION_CONTEXTS, OPTION_SEED, OPTION_JSON,
+       OPTION_CSV, OPTION_HTML, OPTION_QUIET, OPTION_HELP };
 
 static bool parse_one(int option, const char *value, struct options *options)
 {
@@ -110,10 +127,13 @@ static bool parse_one(int option, const char *value, struct options *options)
 	case OPTION_CAPACITY:
 		return parse_capacities(value, options);
 	case OPTION_ALL:
-		memset(options->capacity, true, sizeof(options->capacity));
+		memset(options->wanted.capacity, true, sizeof(options->wanted.capacity));
+		options->chosen = true;
 		return true;
 	case OPTION_POLICY:
 		return parse_policies(value, options);
+	case OPTION_CONTEXTS:
+		return parse_contexts(value, options);
 	case OPTION_SEED:
 		if (!take_number(&value, ~0ul, &seed) || *value)
 			return false;
@@ -122,6 +142,12 @@ static bool parse_one(int option, const char *value, struct options *options)
 	case OPTION_JSON:
 		options->json = value;
 		return *value != '\0';
+	case OPTION_HTML:
+		options->html = value;
+		return *value != '\0';
+	case OPTION_QUIET:
+		options->quiet = true;
+		return true;
 	default:
 		options->csv = true;
 		return true;
@@ -135,9 +161,12 @@ static enum lab_exit parse(int argc, char **argv, struct options *options, bool 
 		{ "capacity", required_argument, NULL, OPTION_CAPACITY },
 		{ "all-capacities", no_argument, NULL, OPTION_ALL },
 		{ "policy", required_argument, NULL, OPTION_POLICY },
+		{ "contexts", required_argument, NULL, OPTION_CONTEXTS },
 		{ "seed", required_argument, NULL, OPTION_SEED },
 		{ "json", required_argument, NULL, OPTION_JSON },
 		{ "csv", no_argument, NULL, OPTION_CSV },
+		{ "html", required_argument, NULL, OPTION_HTML },
+		{ "quiet", no_argument, NULL, OPTION_QUIET },
 		{ "help", no_argument, NULL, OPTION_HELP },
 		{ NULL, 0, NULL, 0 },
 	};
@@ -168,38 +197,20 @@ static enum lab_exit parse(int argc, char **argv, struct options *options, bool 
 	return LAB_EXIT_OK;
 }
 
-static size_t simulate_all(const struct lab_requests *requests, const struct options *options,
-                           struct lab_row *rows)
-{
-	size_t count = 0;
+/* One of the reports that go to a file of their own. */
+typedef void (*write_report)(const struct lab_findings *findings, const struct lab_wanted *wanted,
+                             FILE *out);
 
-	for (unsigned p = 0; p < RHZ_ROOT_POLICIES; p++) {
-		enum rhz_root_policy policy = (enum rhz_root_policy)p;
-		bool fixed = policy == RHZ_ROOTS_NONE || policy == RHZ_ROOTS_PINNED;
-		size_t first = count;
-
-		for (unsigned c = 0; options->policy[p] && c <= RHZ_MAX_CACHED_ROOTS; c++) {
-			if (!options->capacity[c])
-				continue;
-			/* These two do as they like, whatever capacity is asked for. */
-			if (fixed && count > first)
-				rows[count] = rows[first];
-			else
-				rows[count] = lab_simulate(requests, policy, c, options->seed);
-			rows[count++].capacity = c;
-		}
-	}
-	return count;
-}
-
-static enum lab_exit write_json(const struct lab_report *report, const char *path)
+static enum lab_exit write_file(const struct lab_findings *findings,
+                                const struct lab_wanted *wanted, const char *path,
+                                write_report write)
 {
 	FILE *file = fopen(path, "w");
 	bool written;
 
 	if (!file)
 		return lab_complain(LAB_EXIT_FAILED, "%s: %s", path, strerror(errno));
-	lab_report_json(report, file);
+	write(findings, wanted, file);
 	written = !ferror(file);
 	if (fclose(file) || !written)
 		return lab_complain(LAB_EXIT_FAILED, "%s: cannot be written: %s", path,
@@ -207,60 +218,68 @@ static enum lab_exit write_json(const struct lab_report *report, const char *pat
 	return LAB_EXIT_OK;
 }
 
-static enum lab_exit report_all(const struct lab_report *report, const struct options *options)
+/* The terminal's width; a fixed one for files and pipes. */
+static unsigned columns(void)
 {
+	struct winsize size;
+	const char *given = getenv("COLUMNS");
+
+	if (!isatty(STDOUT_FILENO))
+		return 96;
+	if (given && atoi(given) > 0)
+		return (unsigned)atoi(given);
+	return ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) || !size.ws_col ? 80 : size.ws_col;
+}
+
+static enum lab_exit report_all(const struct lab_findings *findings, struct options *options)
+{
+	struct lab_wanted all = options->wanted;
 	enum lab_exit status = LAB_EXIT_OK;
 
+	if (!options->chosen)
+		memset(all.capacity, true, sizeof(all.capacity));
 	if (options->json && strcmp(options->json, "-"))
-		status = write_json(report, options->json);
+		status = write_file(findings, &all, options->json, lab_report_json);
+	if (status == LAB_EXIT_OK && options->html)
+		status = write_file(findings, &all, options->html, lab_report_html);
 	if (status != LAB_EXIT_OK)
 		return status;
 	if (options->csv)
-		lab_report_csv(report, stdout);
+		lab_report_csv(findings, &all, stdout);
 	else if (options->json && !strcmp(options->json, "-"))
-		lab_report_json(report, stdout);
+		lab_report_json(findings, &all, stdout);
 	else
-		lab_report_table(report, stdout);
+		lab_report_table(findings, &options->wanted, columns(), stdout);
 	return lab_finish();
-}
-
-/* The default policy if it was run; else the first one that was. */
-static enum rhz_root_policy advised_policy(const struct options *options)
-{
-	unsigned p = RHZ_ROOTS_CURRENT_FIRST;
-
-	if (!options->policy[p])
-		for (p = 0; !options->policy[p]; p++)
-			;
-	return (enum rhz_root_policy)p;
 }
 
 enum lab_exit lab_replay(int argc, char **argv)
 {
-	struct lab_row rows[RHZ_ROOT_POLICIES * (RHZ_MAX_CACHED_ROOTS + 1)];
-	struct lab_requests requests = { .count = 0 };
 	struct options options = { .seed = 1 };
-	struct lab_report report = { .requests = &requests, .rows = rows };
+	struct lab_study study = { .vcpus_count = 0 };
+	struct lab_findings *findings;
 	enum lab_exit status;
 	bool done = false;
 
 	parse_capacities("0-6,8,11,16,32,64", &options);
-	memset(options.policy, true, sizeof(options.policy));
+	options.chosen = false;
+	memset(options.wanted.policy, true, sizeof(options.wanted.policy));
+	memset(options.wanted.contexts, true, sizeof(options.wanted.contexts));
 	status = parse(argc, argv, &options, &done);
 	if (status != LAB_EXIT_OK || done)
 		return status;
 	setlocale(LC_CTYPE, "");
-	report.paths = argv + optind;
-	report.paths_count = (size_t)(argc - optind);
-	for (size_t i = 0; status == LAB_EXIT_OK && i < report.paths_count; i++)
-		status = lab_requests_read(&requests, report.paths[i]);
+	study.random = options.wanted.policy[RHZ_ROOTS_RANDOM_4];
+	study.seed = options.seed;
+	study.quiet = options.quiet;
+	for (int i = optind; status == LAB_EXIT_OK && i < argc; i++)
+		status = lab_study_read(&study, argv[i]);
 	if (status == LAB_EXIT_OK) {
-		report.rows_count = simulate_all(&requests, &options, rows);
-		report.advised = advised_policy(&options);
-		report.kvm = lab_simulate(&requests, report.advised, LAB_KVM_CAPACITY,
-		                          options.seed);
-		status = report_all(&report, &options);
+		findings = lab_realloc(NULL, 1, sizeof(*findings));
+		lab_findings_make(findings, &study, &options.wanted);
+		status = report_all(findings, &options);
+		free(findings);
 	}
-	lab_requests_free(&requests);
+	lab_study_free(&study);
 	return status;
 }

@@ -347,3 +347,9 @@ void lab_whatif_tags(const struct lab_whatif *whatif, unsigned tags, uint64_t *s
 	*switches += pool->requests - pool->repeated;
 	*kept += sum(pool->all_at, tags) - sum(pool->all_same, tags);
 }
+
+void lab_whatif_distances(const struct lab_whatif *whatif, uint64_t to[LAB_STACK_SIZE + 1])
+{
+	for (unsigned i = 0; i < PLACES; i++)
+		to[i] += whatif->shared->all_at[i];
+}

@@ -52,6 +52,9 @@ void lab_whatif_add(const struct lab_whatif *whatif, struct lab_row *row);
 /* Switches to another root, and how many of them find it among the 'tags' roots last used. */
 void lab_whatif_tags(const struct lab_whatif *whatif, unsigned tags, uint64_t *switches,
                      uint64_t *kept);
+/* Adds the requests by how many different roots were asked for since the same one was: 0 to 63;
+   [64]: more, or it is the first time. */
+void lab_whatif_distances(const struct lab_whatif *whatif, uint64_t to[LAB_STACK_SIZE + 1]);
 void lab_whatif_free(struct lab_whatif *whatif);
 
 #endif

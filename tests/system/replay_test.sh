@@ -36,6 +36,11 @@ run() { # run ARGUMENTS...: leaves out, err and status
 is_status() { [ "$status" -eq "$1" ] || { echo "exit status $status"; cat "$work/err"; false; }; }
 prints() { grep -q -- "$1" "$work/out" || { echo "no \"$1\" in:"; cat "$work/out"; false; }; }
 same() { cmp "$1" "$2"; }
+fits() { # fits COLUMNS: all but the first line, which is the file's name
+	grep -q "I would choose" "$work/out" || return
+	tr -d '\r' <"$work/out" | sed 1d >"$work/fits"
+	[ "$(wc -L <"$work/fits")" -le "$1" ]
+}
 
 # refuses NAME PATTERN ARGUMENTS...: exit status 2, nothing on stdout, one line on stderr
 refuses() {
@@ -57,23 +62,41 @@ one_line() {
 run replay "$cut"
 check "cut: done" is_status 0
 check "cut: requests and roots" prints "4,478 for 12 roots, from 1 vCPU"
-check "cut: what KVM did" prints "1,817 MMU loads, 6,555 root syncs, 1,877 calls"
-check "cut: KVM's array" prints "misses 1,818 times"
+check "cut: what KVM did" prints "1,817 MMU loads (236 roots built, 1,581 found again), 6,555 root"
+check "cut: KVM's loads explained" prints ": 1,817, and it loaded an MMU 1,817 times"
+check "cut: why a root was asked for" prints "CR3 4,478, nested entry 0, nested exit 0, other 0"
 check "cut: three miss 1,739 times" prints "^  *3 .* 2,739 *1,739  *38.83 "
-check "cut: the advice" prints "within 2 % of the best is 8:"
-check "cut: lines of at most 100 columns" [ "$(wc -L <"$work/out")" -le 100 ]
+check "cut: the advice" prints "I would choose 8 cached roots: under current-first"
+check "cut: lines of at most 96 columns" [ "$(wc -L <"$work/out")" -le 96 ]
+for columns in 60 72 80 100 140; do
+	script -qec "stty cols $columns; COLUMNS=$columns '$program' replay '$cut'" /dev/null \
+		>"$work/out" </dev/null
+	check "a terminal of $columns columns" fits "$columns"
+done
 
 cat >"$work/figures.py" <<'PYTHON'
 import json, sys
 whole = json.load(open(sys.argv[1]))
 assert whole["requests"] == 4478 and whole["distinct"] == 12 and whole["vcpus"] == 1
 assert whole["source"] == "new_pgd" and whole["inferred"] is False
-assert whole["kvm"] == {"mmu_load": 1817, "sync_roots": 6555, "free_roots": 1877,
-                        "dropped": 58, "array_misses": 1818}
-rows = {(w["policy"], w["capacity"]): w for w in whole["what_if"]}
-assert len(rows) == len(whole["what_if"]) == 6 * 65
+kvm, check = whole["kvm"], whole["check"]
+assert kvm == {"mmu_load": 1817, "roots_new": 236, "roots_found": 1581, "sync_roots": 6555,
+               "free_roots": 1877, "free_current": 1817}
+# Every allocation that KVM made: the pool's misses, and why KVM had more.
+assert check["pool_misses"] + check["after_drop"] + check["after_hole"] - check["kept"] == \
+    check["array_misses"] == 1818
+assert check["array_misses"] - check["warm"] == check["kvm_misses"] == kvm["mmu_load"]
+assert check["unexplained"] == check["unasked"] == 0 and check["warm"] == 1
+# Every call that freed a root: one for each miss, and the cached roots dropped one at a time.
+assert kvm["free_current"] == check["kvm_misses"]
+assert kvm["free_roots"] - kvm["free_current"] == check["dropped"] + check["dropped_unknown"] == 60
+rows = {(w["policy"], w["capacity"], w["contexts"]): w for w in whole["what_if"]}
+assert len(rows) == len(whole["what_if"]) == 6 * 65 * 2
 for w in rows.values():
-    assert w["current"] + w["cached"] + w["missed"] == 4478 and w["contexts"] == "shared"
+    assert w["current"] + w["cached"] + w["missed"] == 4478
+    assert w["missed"] == rows[w["policy"], w["capacity"], "shared"]["missed"] # one context
+rows = {key[:2]: w for key, w in rows.items() if key[2] == "shared"}
+assert check["pool_misses"] == rows["current-first", 3]["missed"]
 for capacity, missed in {3: 1739, 7: 179, 8: 92, 11: 12, 64: 12}.items():
     assert rows["current-first", capacity]["missed"] == missed
 for capacity in range(64):
@@ -83,6 +106,19 @@ for capacity in range(64):
     assert rows["at-creation", capacity + 1]["missed"] == rows["current-first", capacity]["missed"]
     assert rows["pinned", capacity]["missed"] == 12
     assert rows["none", capacity]["missed"] == 4478
+assert sum(whole["reuse_distances"]) == 4478 and whole["reuse_distances"][64] == 12
+assert whole["causes"]["cr3"]["requests"] == 4478
+assert whole["causes"]["cr3"]["cached_64"] == 4466
+cost = whole["cost_ns"]
+assert cost["missed"]["count"] + cost["cached"]["count"] == 4478
+for times in cost["missed"], cost["cached"]:
+    assert times["p10"] <= times["p25"] <= times["p50"] <= times["p75"] <= times["p90"]
+saved = rows["current-first", 8]["saved_ms_per_s"]
+assert abs(saved - (1739 - 92) * cost["extra"] / 1e6 / whole["seconds"]) < 0.001
+assert len(whole["by_vcpu"]) == len(whole["by_vm"]) == 1
+assert whole["by_vcpu"][0]["chosen"]["missed"] == 92 and whole["by_vcpu"][0]["thread"] == 117
+assert whole["choice"]["capacity"] == 8 and whole["choice"]["best"] == 11
+assert whole["tags"]["switches"] == 4478 and whole["tags"]["flushes"][4] == 1739
 PYTHON
 run replay --all-capacities --json "$work/out.json" "$cut"
 check "JSON: done" is_status 0
@@ -104,8 +140,9 @@ check "JSON: an odd file name" python3 "$work/name.py" "$work/out.json" "$work"
 
 run replay --csv --policy current-first,victim --capacity 3,7-8 "$cut"
 cp "$work/out" "$work/plain.csv"
-check "CSV: a heading and six rows" [ "$(wc -l <"$work/out")" -eq 7 ]
+check "CSV: a heading and twelve rows" [ "$(wc -l <"$work/out")" -eq 13 ]
 check "CSV: a row" prints "^current-first,7,shared,4478,0,4299,179,3.9973,0,"
+check "CSV: its separate one" prints "^current-first,7,separate,4478,0,4299,179,3.9973,0,"
 
 # The same trace, packed otherwise, through a pipe, in pieces, and as other recorders print it.
 zstd -dqc "$cut" >"$work/plain"
@@ -154,12 +191,12 @@ head -c 3 "$cut" >"$work/tiny.zst"
 { head -c 40000 "$cut"; head -c 100 /dev/zero; tail -c +40101 "$cut"; } >"$work/damaged.zst"
 head -c 50000 "$work/trace.gz" >"$work/short.gz"
 { head -c 40000 "$work/trace.gz"; head -c 9000 /dev/zero; } >"$work/damaged.gz"
-grep -v new_pgd "$work/plain" >"$work/useless"
+grep -Ev 'new_pgd|set_cr3' "$work/plain" >"$work/useless"
 printf '\027\010\104tracing6\000' >"$work/trace.dat"
 printf 'PERFILE2xxxxxxxxxxxxxxxxxxx' >"$work/perf.data"
 refuses "missing file" "$work/nowhere: No such file" replay "$work/nowhere"
 refuses "directory" "$work: Is a directory" replay "$work"
-refuses "empty file" "$work/empty: .*the file is empty" replay "$work/empty"
+refuses "empty file" "$work/empty: line 0: the file is empty" replay "$work/empty"
 refuses "binary" "$work/binary: lines 1 to .*not one trace event" replay "$work/binary"
 refuses "binary line" "lines 1 to 1: not one trace event" replay "$work/binary2"
 refuses "short zstd" "$work/short.zst: after line [0-9]*: the zstd data end" \
@@ -169,7 +206,7 @@ refuses "damaged zstd" "$work/damaged.zst: .*the zstd data" replay "$work/damage
 refuses "short gzip" "$work/short.gz: after line [0-9]*: the gzip data end" replay "$work/short.gz"
 refuses "damaged gzip" "$work/damaged.gz: .*the gzip data" replay "$work/damaged.gz"
 refuses "no requests" "no request for a root among .*needed: a kprobe" replay "$work/useless"
-refuses "trace.dat" "trace-cmd report" replay "$work/trace.dat"
+refuses "trace.dat" "trace-cmd's library cannot open this trace.dat" replay "$work/trace.dat"
 refuses "perf.data" "perf script" replay "$work/perf.data"
 refuses "one good, one bad" "$work/empty: " replay "$cut" "$work/empty"
 

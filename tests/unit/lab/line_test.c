@@ -122,12 +122,63 @@ static void test_other_events(void **unused)
 	assert_int_equal(event.kind, LAB_EVENT_TWO_DIMENSIONAL);
 	assert_int_equal(read_line(" q-1 [0] .. 7.5: kvm_exit: reason EPT_VIOLATION rip 0x1",
 	                           &event), LAB_LINE_EVENT);
+	assert_int_equal(event.kind, LAB_EVENT_TWO_DIMENSIONAL);
+	assert_int_equal(event.vcpu, LAB_NO_VCPU);
 	assert_int_equal(read_line(" q-1 [0] .. 7.5: kvm_exit: vcpu 0 reason npfx rip 0x1", &event),
-	                 LAB_LINE_OTHER);
-	assert_int_equal(read_line(" q-1 [0] .. 7.5: kvm_entry: vcpu 0, rip 0x1", &event),
-	                 LAB_LINE_OTHER);
+	                 LAB_LINE_EVENT);
+	assert_int_equal(event.kind, LAB_EVENT_EXIT);
+	assert_int_equal(event.cause, LAB_CAUSE_UNKNOWN);
+	assert_int_equal(read_line(" q-1 [0] .. 7.5: kvm_exit: vcpu 7 reason write_cr3 rip 0x1",
+	                           &event), LAB_LINE_EVENT);
+	assert_int_equal(event.cause, LAB_CAUSE_CR3);
+	assert_int_equal(event.vcpu, 7);
+	assert_int_equal(read_line(" q-1 [0] .. 7.5: kvm_entry: vcpu 12, rip 0x1", &event),
+	                 LAB_LINE_EVENT);
+	assert_int_equal(event.kind, LAB_EVENT_ENTRY);
+	assert_int_equal(event.vcpu, 12);
+	assert_int_equal(read_line(" q-1 [0] .. 7.5: set_cr3: (f) cr3=0x7000", &event),
+	                 LAB_LINE_EVENT);
+	assert_int_equal(event.kind, LAB_EVENT_CR3_WRITE);
+	assert_int_equal(event.value, 0x7000);
 	assert_int_equal(read_line(" q-1 [0] .. 7.5: new_pgdx: pgd=0x1000", &event),
 	                 LAB_LINE_OTHER);
+}
+
+static void test_pages(void **unused)
+{
+	struct lab_event event;
+
+	(void)unused;
+	assert_int_equal(read_line(" q-1 [0] .. 7.5: kvm_mmu_get_page: sp gen 1 gfn 5642 l5 8-byte "
+	                           "q0 wux nxe ad root 0 sync new", &event), LAB_LINE_EVENT);
+	assert_int_equal(event.kind, LAB_EVENT_PAGE_NEW);
+	assert_int_equal(event.value, 0x5642);
+	assert_int_equal(event.role, 5);
+	assert_int_equal(read_line(" q-1 [0] .. 7.5: kvm_mmu_get_page: sp gen 1 gfn ab l1 8-byte "
+	                           "q0 wux nxe ad root 0 sync existing", &event), LAB_LINE_EVENT);
+	assert_int_equal(event.kind, LAB_EVENT_PAGE_FOUND);
+	assert_int_equal(event.role, 1);
+	assert_int_equal(read_line(" q-1 [0] .. 7.5: kvm_mmu_prepare_zap_page: sp gen 1 gfn 0 l3 "
+	                           "8-byte q0 root 1 sync", &event), LAB_LINE_EVENT);
+	assert_int_equal(event.kind, LAB_EVENT_PAGE_ZAP);
+	assert_int_equal(read_line(" q-1 [0] .. 7.5: kvm_mmu_get_page: sp gen 1", &event),
+	                 LAB_LINE_OTHER);
+}
+
+/* The process, where the recorder tells it. */
+static void test_process(void **unused)
+{
+	struct lab_event event;
+
+	(void)unused;
+	read_line("  CPU 0/KVM-119 (  117) [001] d..1. 44.62: new_pgd: pgd=1", &event);
+	assert_int_equal(event.task, 119);
+	assert_int_equal(event.vm, 117);
+	read_line("  CPU 0/KVM-119 (-------) [001] d..1. 44.62: new_pgd: pgd=1", &event);
+	assert_int_equal(event.vm, 0);
+	read_line("CPU 0/KVM   117/119 [001]    44.62: kmmu:new_pgd: pgd=1", &event);
+	assert_int_equal(event.task, 119);
+	assert_int_equal(event.vm, 117);
 }
 
 static void test_between_events(void **unused)
@@ -184,6 +235,9 @@ static void test_mangled(void **unused)
 		"CPU 0/KVM   117/119 [001]    44.620048:          1 kmmu:free_roots: (f) which=0x4",
 		" q-1 (  12) [000] ..... 76.4: kvm_nested_vmenter: nested_npt=y nested_cr3: 0x5000",
 		"CPU:1 [LOST 123 EVENTS]",
+		" q-1 [000] ..... 76.4: kvm_mmu_get_page: sp gen 1 gfn ab l1 q0 sync existing",
+		" q-1 [000] ..... 76.4: kvm_entry: vcpu 0, rip 0x1",
+		" q-1 [000] ..... 76.4: kvm_exit: vcpu 0 reason write_cr3 rip 0x1",
 	};
 	static const char bytes[] = ":.[]()- =0x\t9a\xff";
 	struct lab_event event;
@@ -211,6 +265,8 @@ int main(void)
 		cmocka_unit_test(test_recorders),
 		cmocka_unit_test(test_nested),
 		cmocka_unit_test(test_other_events),
+		cmocka_unit_test(test_pages),
+		cmocka_unit_test(test_process),
 		cmocka_unit_test(test_between_events),
 		cmocka_unit_test(test_broken),
 		cmocka_unit_test(test_mangled),
