@@ -62,7 +62,8 @@ struct rhz_vcpu {
 	unsigned current;       /* ... and its enum rhz_context */
 	unsigned space;         /* address space ... */
 	struct space *guest;    /* ... and its slots */
-	uint64_t last_spurious; /* the last fault's address, plus 1, if nothing was wrong with it */
+	uint64_t last_spurious; /* the last fault's address, plus 1, if nothing was wrong; */
+	uint32_t last_code;     /* its error code */
 	struct leaf_table leaf_table; /* shadow/fill.h, direct/map.c */
 	struct context context[RHZ_CONTEXTS];
 	struct rhz_root_entry *entered; /* whose tag the last entry ran under */

@@ -361,16 +361,17 @@ static enum rhz_fault_result reflect(struct rhz_vcpu *vcpu, const struct rhz_wal
 
 /*
  * [SDM3 4.6.1]: with AC = 1 only implicit accesses fault by SMAP, and no error code tells them
- * apart. A stale translation may be the reason too, so it is one only if the same fault comes
- * again at once.
+ * apart. A stale translation may be the reason too, or a path that was mended to a leaf that was
+ * there, so it is one only if the same fault, with the same error code, comes again at once.
  */
 static bool was_implicit(const struct try *try, uint32_t error_code, bool spurious)
 {
 	struct rhz_vcpu *vcpu = try->vcpu;
-	uint64_t last = vcpu->last_spurious;
+	const bool again = vcpu->last_spurious == try->addr + 1 && vcpu->last_code == error_code;
 
 	vcpu->last_spurious = spurious ? try->addr + 1 : 0;
-	return spurious && last == try->addr + 1 && vcpu_context(vcpu)->mode.smap &&
+	vcpu->last_code = error_code;
+	return spurious && again && vcpu_context(vcpu)->mode.smap &&
 	       error_code & RHZ_PF_P && try->access & RHZ_ACCESS_AC &&
 	       !(try->access & RHZ_ACCESS_USER) && try->rights & RHZ_RIGHT_USER;
 }

@@ -217,6 +217,28 @@ static void test_untold_implicit_access(void **state)
 	world_end(world);
 }
 
+/*
+ * A read and then a write that each find their leaf there, since only a table above it lacked: two
+ * such faults at one address, with AC = 1 under SMAP, are no implicit access.
+ */
+static void test_mended_paths_are_no_implicit_access(void **state)
+{
+	uint64_t root;
+	struct world *world = begin(RHZ_PAGING_4LEVEL, RHZ_NO_LARGE_PAGES, &root);
+
+	(void)state;
+	map_at(world, root, 0x400000, 0x200000, PWU | A | D, 2);
+	map_at(world, root, 0x600000, 0x200000, PWU | A, 2);
+	map_at(world, root, 0x800000, 0x200000, PWU | A, 2);
+	start(world, 0, root);
+	cr_change(world, 0, 0, RHZ_CR4_SMAP, 0);
+	reaches(world, 0x405000, WRITE | AC, 0x205000);
+	reaches(world, 0x605000, READ | AC, 0x205000);
+	reaches(world, 0x805000, READ | AC, 0x205000);
+	reaches(world, 0x805000, WRITE | AC, 0x205000);
+	world_end(world);
+}
+
 /* Keys act by hardware through the leaf: also when CR4.PKE comes after the leaf was made. */
 static void test_protection_keys(void **state)
 {
@@ -450,6 +472,7 @@ int main(void)
 		cmocka_unit_test(test_reserved),
 		cmocka_unit_test(test_smep_smap),
 		cmocka_unit_test(test_untold_implicit_access),
+		cmocka_unit_test(test_mended_paths_are_no_implicit_access),
 		cmocka_unit_test(test_protection_keys),
 		cmocka_unit_test(test_keys_without_wp),
 		cmocka_unit_test(test_pks_without_wp),
