@@ -13,6 +13,8 @@
 #include "mem/string.h"
 #include "svm/guest.h"
 
+#define PDPTE_RESERVED_LOW 0x1e6ull /* bits 2:1 and 8:5 [APM2 5.2.3] */
+
 static uint64_t linear_rip(const struct guest *g)
 {
 	const struct vmcb *v = g->vmcb;
@@ -45,6 +47,9 @@ static bool translate_nested(struct guest *g, uint64_t gva, uint64_t *gpa)
 	if (mode.paging == RHZ_PAGING_PAE &&
 	    !guest_memory_read(g, v->cr3 & mode.cr3_table, regs.pdpte, sizeof(regs.pdpte)))
 		return false;
+	/* QEMU sets the A bit of a PDPTE, which is reserved; the processor has just walked them */
+	for (unsigned i = 0; i < 4; i++)
+		regs.pdpte[i] &= ~PDPTE_RESERVED_LOW;
 	rhz_guest_walk(&mode, &regs, (rhz_gva){ gva }, 0, read_entry, g, &walk);
 	*gpa = walk.gpa.v;
 	return walk.outcome == RHZ_WALK_OK || walk.outcome == RHZ_WALK_RIGHTS;

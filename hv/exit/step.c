@@ -36,6 +36,7 @@
 #define PS (1ull << 7)
 #define PAT_4K (1ull << 7)
 #define PAT_LARGE (1ull << 12)
+#define KEY (0xfull << 59)
 #define NX (1ull << 63)
 #define FRAME 0x000ffffffffff000ull
 
@@ -173,6 +174,9 @@ static uint64_t leaf_of(struct guest *g, uint64_t gva, uint64_t gpa)
 	if (walk.level == 0)
 		return leaf;
 	entry = walk.entry[walk.level];
+	/* keys have their say in a user's access, and none in a supervisor's page */
+	if (leaf & U)
+		leaf |= entry & KEY;
 	return leaf | (entry & (PWT | PCD)) |
 	       (entry & (walk.level == 1 ? PAT_4K : PAT_LARGE) ? PAT_4K : 0);
 }
