@@ -58,15 +58,15 @@ static void zero(void *at, uint32_t bytes)
 
 void arena_reset(unsigned entry_bytes)
 {
-	const uint32_t words = PAGE / 4; /* room for the smaller entries */
+	const uint32_t words = PAGE / entry_bytes;
 
 	for (uint32_t frame = 0; frame < FRAMES; frame++) {
 		if (!used[frame] && arena.entry_bytes)
 			continue;
 		zero((uint8_t *)ARENA + frame * PAGE, PAGE);
 		zero(BELIEF + frame * PAGE, PAGE);
-		zero(STAMPS + frame * words, PAGE);
-		zero(SMALL_STAMPS + frame * words, PAGE);
+		zero(STAMPS + frame * words, 4 * words);
+		zero(SMALL_STAMPS + frame * words, 4 * words);
 		zero(LOOSE + frame * words, words);
 		used[frame] = false;
 	}
