@@ -15,7 +15,8 @@ void probe_exception(struct frame *frame);
 void probe_interrupt(void);
 
 static struct gate idt[VECTORS];
-static volatile uint32_t resume, noted = ~0u;
+volatile uint32_t resume, noted = ~0u, noted_error;
+
 static volatile unsigned interrupts, exceptions;
 
 static void put(char c)
@@ -62,6 +63,7 @@ void probe_exception(struct frame *frame)
 		leave(99);
 	}
 	noted = frame->vector;
+	noted_error = frame->error_code;
 	frame->eip = resume;
 	resume = 0;
 }

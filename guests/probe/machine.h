@@ -19,6 +19,9 @@ static inline void out8(uint16_t port, uint8_t value)
 	__asm__ volatile("outb %0, %1" : : "a"(value), "Nd"(port));
 }
 
+/* An expected exception goes on at 'resume', once; its vector and error code are noted. */
+extern volatile uint32_t resume, noted, noted_error;
+
 /* Serial line, IDT, APIC. */
 void machine_init(void);
 

@@ -46,6 +46,7 @@ static const struct reaction reactions[EXIT_CODES] = {
 	[EXIT_INVPCID] = { exit_invpcid, KIND_INVPCID },
 	[EXIT_IOIO] = { exit_io, KIND_IO },
 	[EXIT_MSR] = { exit_msr, KIND_MSR },
+	[EXIT_TASK_SWITCH] = { exit_task_switch, KIND_TASK_SWITCH },
 	[EXIT_INVLPGA] = { exit_svm_instruction, KIND_SVM },
 	[EXIT_VMRUN] = { exit_svm_instruction, KIND_SVM },
 	[EXIT_VMMCALL] = { exit_svm_instruction, KIND_SVM },

@@ -29,6 +29,8 @@ void exit_cpuid(struct guest *g);
 void exit_ud(struct guest *g);
 void exit_gp(struct guest *g);
 
+void exit_task_switch(struct guest *g);
+
 /*
  * A store to a guest table (RHZ_FAULT_TRACKED), or one that only emulation can do right: the
  * instruction's at rip, or an event delivery's (EXITINTINFO is valid).

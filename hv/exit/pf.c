@@ -29,6 +29,9 @@ void exit_pf(struct guest *g)
 
 	if (__builtin_expect(g->stepping, 0) && step_fault(g, error_code))
 		return;
+	/* QEMU 7.2 does not intercept task switches: the guest would run on tables of its own. */
+	if (__builtin_expect(g->vmcb->cr3 != g->entry.root.v && !g->stepping, 0))
+		guest_died(g, "a task switch that this processor cannot intercept");
 	if (g->vmcb->cr4 & CR4_PKE)
 		rhz_vcpu_set_keys(g->mmu, rdpkru(), 0);
 	switch (rhz_vcpu_page_fault(g->mmu, (rhz_gva){ gva }, error_code,

@@ -18,6 +18,7 @@ static const char *const names[KINDS] = {
 	[KIND_PF] = "pf", [KIND_CR3_WRITE] = "cr3_write", [KIND_CR_WRITE] = "cr_write",
 	[KIND_CR_READ] = "cr_read", [KIND_INVLPG] = "invlpg", [KIND_INVPCID] = "invpcid",
 	[KIND_CPUID] = "cpuid", [KIND_UD] = "ud", [KIND_GP] = "gp", [KIND_STEP] = "step",
+	[KIND_TASK_SWITCH] = "task_switch",
 };
 
 static uint64_t ticks_per_line, next_line; /* of the TSC; 0: no lines but the last */

@@ -24,6 +24,7 @@ enum exit_kind {
 	KIND_CPUID,
 	KIND_UD,
 	KIND_GP,
+	KIND_TASK_SWITCH,
 	KIND_STEP,  /* what a single step alone intercepts */
 	KIND_OTHER, /* the guest has ended, or we have a bug */
 	KINDS
