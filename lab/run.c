@@ -41,6 +41,7 @@ static const char usage[] =
 "  --stats FILE        writes the statistics as JSON; - is standard output\n"
 "  --live SECONDS      how often they are renewed for \"rhizome top\"; 0: never\n"
 "                      (default 1; with --icount 0, since it takes instructions)\n"
+"  --trace FILE        what happens to roots, for \"rhizome replay\"\n"
 "  --marks             a byte that the guest writes to port 0xe9 marks the statistics of that\n"
 "                      moment; --stats has them all as \"marks\"\n"
 "  --dry-run           prints the machine's command line and runs nothing\n"

@@ -46,6 +46,10 @@ enum lab_exit run_watch(struct run_command *command, const struct run_options *o
 /* Prints the statistics on stderr and, if asked to, writes them as JSON. */
 enum lab_exit run_report(const struct console *console, const struct run_options *options);
 
+/* Makes the file of --trace out of what the hypervisor told. */
+enum lab_exit run_write_trace(const struct run_command *command,
+                              const struct run_options *options);
+
 /* Removes the run's files, frees the rest. */
 void run_free(struct run_command *command);
 

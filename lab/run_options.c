@@ -235,6 +235,18 @@ static enum lab_exit check_files(const struct run_options *options)
 	return status;
 }
 
+/* What is written at the end must be one that can be: to learn that then would be a pity. */
+static enum lab_exit check_output(const char *file)
+{
+	FILE *out = file && strcmp(file, "-") ? fopen(file, "a") : NULL;
+
+	if (file && strcmp(file, "-") && !out)
+		return lab_complain(LAB_EXIT_BAD, "%s: %s", file, strerror(errno));
+	if (out)
+		fclose(out);
+	return LAB_EXIT_OK;
+}
+
 static unsigned make_long_options(struct option *option, unsigned command)
 {
 	unsigned n = 0;
@@ -303,6 +315,10 @@ bool run_options_read(struct run_options *options, int argc, char **argv, const 
 		options->live_s = 1;
 	wrong = misfit(options);
 	*status = wrong ? lab_complain(LAB_EXIT_BAD, "%s", wrong) : check_files(options);
+	if (!*status && !options->dry_run)
+		*status = check_output(options->stats);
+	if (!*status && !options->dry_run)
+		*status = check_output(options->trace);
 	return !*status;
 }
 
@@ -343,6 +359,8 @@ const char *run_options_words(const struct run_options *options, const char *con
 	}
 	if (options->marks)
 		length = add_word(words, size, length, "marks", "");
+	if (options->trace)
+		length = add_word(words, size, length, "trace", "");
 	for (unsigned i = 0; i < options->tricks; i++)
 		length = add_word(words, size, length, options->trick[i], "");
 	return words;

@@ -51,11 +51,17 @@ static void add_guest_as_modules(struct run_command *command, const struct run_o
 static void add_hypervisor(struct run_command *command, const struct run_options *options,
                            const char *hypervisor)
 {
-	char console[PATH_MAX + 32];
+	char chardev[PATH_MAX + 32], file[PATH_MAX];
 
-	snprintf(console, sizeof(console), "file,id=rhizome,path=%s", command->console);
-	run_add(command, "-chardev", console);
+	snprintf(chardev, sizeof(chardev), "file,id=rhizome,path=%s", command->console);
+	run_add(command, "-chardev", chardev);
 	run_add(command, "-device", "isa-debugcon,iobase=0xe9,chardev=rhizome");
+	if (options->trace) {
+		run_name_file(command, "trace", file);
+		snprintf(chardev, sizeof(chardev), "file,id=trace,path=%s", file);
+		run_add(command, "-chardev", chardev);
+		run_add(command, "-device", "isa-debugcon,iobase=0xea,chardev=trace");
+	}
 	run_add(command, "-kernel", hypervisor);
 	run_add(command, "-append", run_options_words(options, "e9", "reset"));
 	add_guest_as_modules(command, options);

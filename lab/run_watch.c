@@ -192,6 +192,8 @@ enum lab_exit run_watch(struct run_command *command, const struct run_options *o
 		unlink(watch.live);
 	if (!options->bare)
 		reported = run_report(&watch.console, options);
+	if (options->trace && !reported)
+		reported = run_write_trace(command, options);
 	status = judge(&watch);
 	console_free(&watch.console);
 	return reported ? reported : status;

@@ -130,6 +130,8 @@ static bool read_word(struct options *options, const char *word)
 		options->reset_at_end = false;
 	else if (word_is(word, "exit-port=f4"))
 		options->exit_port = 0xf4;
+	else if (word_is(word, "trace"))
+		options->trace = true;
 	else if (word_is(word, "marks"))
 		options->marks = true;
 	else if (read_number(value_of(word, "stats="), 3600, &value))

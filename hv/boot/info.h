@@ -23,6 +23,7 @@ struct options {
 	bool reset_at_end;
 	bool marks;         /* what the guest writes to the console's port asks for statistics */
 	bool shadow;        /* paging=shadow */
+	bool trace;         /* roots are traced to a port */
 	uint16_t exit_port; /* of isa-debug-exit; 0: none */
 	uint16_t stats_seconds; /* between lines of statistics; 0: only at the end */
 	uint32_t tricks_off;    /* RHZ_NO_* */

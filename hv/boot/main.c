@@ -8,6 +8,7 @@
 #include "cpu/features.h"
 #include "exit/exit.h"
 #include "exit/stats.h"
+#include "exit/trace.h"
 #include "load/load.h"
 #include "mem/guest.h"
 #include "mem/layout.h"
@@ -36,6 +37,7 @@ void hv_main(uint32_t multiboot_info)
 	exit_msr_init();
 	exit_io_init();
 	stats_init();
+	trace_init();
 	guest_memory_init(&guest);
 	acpi_hide_processors(apic_id());
 	load_guest(&guest);

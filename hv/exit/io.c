@@ -12,6 +12,7 @@
 #include "exit/event.h"
 #include "exit/exit.h"
 #include "exit/stats.h"
+#include "exit/trace.h"
 #include "svm/guest.h"
 #include "svm/permission.h"
 
@@ -72,6 +73,8 @@ static void write_keyboard_data(struct guest *g, uint8_t value)
 
 static void write_byte(struct guest *g, uint16_t port, uint8_t value)
 {
+	if (trace_owns(port))
+		return;
 	if (console_owns(port)) {
 		if (boot_info.options.marks)
 			stats_mark(g, value);
@@ -160,6 +163,12 @@ static void write_port(struct guest *g, uint16_t port, unsigned bytes, uint32_t 
 	}
 }
 
+/* Ports of ours, which the guest finds empty. */
+static bool is_hidden(uint16_t port)
+{
+	return console_owns(port) || trace_owns(port);
+}
+
 static uint32_t read_port(uint16_t port, unsigned bytes)
 {
 	uint32_t value = 0;
@@ -169,7 +178,7 @@ static uint32_t read_port(uint16_t port, unsigned bytes)
 	for (unsigned i = 0; i < bytes; i++) {
 		const uint16_t at = (uint16_t)(port + i);
 
-		value |= (uint32_t)(console_owns(at) ? 0xff : in8(at)) << 8 * i;
+		value |= (uint32_t)(is_hidden(at) ? 0xff : in8(at)) << 8 * i;
 	}
 	return value;
 }
@@ -214,7 +223,7 @@ void exit_io_init(void)
 	if (boot_info.options.exit_port)
 		permission_port(boot_info.options.exit_port, true);
 	for (uint32_t port = 0; port <= 0xffff; port++) {
-		if (console_owns((uint16_t)port))
+		if (is_hidden((uint16_t)port))
 			permission_port((uint16_t)port, true);
 	}
 }

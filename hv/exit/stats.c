@@ -27,13 +27,14 @@ void stats_init(void)
 {
 	if (!boot_info.options.stats_seconds)
 		return;
+	guest.watched = true;
 	ticks_per_line = clock_measure() * boot_info.options.stats_seconds;
 	next_line = rdtsc(); /* the first line at the first exit */
 }
 
 void stats_tick(const struct guest *g)
 {
-	if (rdtsc() < next_line)
+	if (!next_line || rdtsc() < next_line)
 		return;
 	next_line = rdtsc() + ticks_per_line;
 	stats_print(g);
@@ -52,7 +53,8 @@ static const struct counter of_vcpu[] = {
 	VCPU(root_evicted), VCPU(root_dropped), VCPU(syncs_asked), VCPU(syncs_done),
 	VCPU(tables_synced), VCPU(entries_synced), VCPU(invlpg), VCPU(guest_flushes),
 	VCPU(tlb_flush), VCPU(flush_tag), VCPU(flush_all), VCPU(flush_address),
-	VCPU(fresh_tags),
+	VCPU(fresh_tags), VCPU(stale_asked), VCPU(stale_removed), VCPU(nested_entries),
+	VCPU(nested_exits), VCPU(nested_flush_unneeded),
 };
 
 static const struct counter of_vm[] = {

@@ -15,6 +15,7 @@
 #include "cpu/apic.h"
 #include "cpu/end.h"
 #include "cpu/features.h"
+#include "exit/trace.h"
 #include "mem/frames.h"
 #include "mem/layout.h"
 #include "mem/map.h"
@@ -70,6 +71,9 @@ static void page_free(void *ctx, void *page, rhz_hpa hpa)
 }
 
 static const struct rhz_host host = { .page_alloc = page_alloc, .page_free = page_free };
+static const struct rhz_host traced_host = {
+	.page_alloc = page_alloc, .page_free = page_free, .trace = trace_event,
+};
 
 /*
  * Under nested paging every page's table, and it is enough for ever. Under shadow paging a guest
@@ -94,7 +98,7 @@ static struct rhz_vm_config vm_config(void)
 		.cpuid = features.guest,
 		.quota = quota(top),
 		.options = boot_info.options.tricks_off,
-		.host = &host,
+		.host = boot_info.options.trace ? &traced_host : &host,
 	};
 }
 

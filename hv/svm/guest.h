@@ -39,6 +39,7 @@ struct guest {
 	const struct rhz_vm_stats *vm_stats;
 	struct code_page code[CODE_PAGES];
 	bool flush_address; /* the library asked for it at the last nested fault */
+	bool watched;       /* statistics now and then, or a trace, are wanted */
 	bool stepping;      /* exit/step.c has a say in the next entry */
 
 	uint64_t exits;

@@ -2,12 +2,12 @@
 /* A turn of the loop: the exit to its handler, then root, tag and flush from the library. */
 #include "svm/svm.h"
 
-#include "boot/info.h"
 #include "cpu/features.h"
 #include "exit/event.h"
 #include "exit/exit.h"
 #include "exit/stats.h"
 #include "exit/step.h"
+#include "exit/trace.h"
 #include "svm/guest.h"
 #include "svm/screen.h"
 
@@ -85,10 +85,14 @@ void svm_turn(void)
 	vmcb->event = 0;
 	if (__builtin_expect(vmcb->exit_interrupt & EVENT_VALID, 0))
 		event_requeue(g);
+	if (__builtin_expect(g->watched, 0)) {
+		stats_tick(g);
+		trace_exit();
+	}
 	exit_handle(g);
 	prepare(g);
-	if (__builtin_expect(boot_info.options.stats_seconds, 0))
-		stats_tick(g);
+	if (__builtin_expect(g->watched, 0))
+		trace_entry();
 }
 
 void svm_loop(struct guest *g)

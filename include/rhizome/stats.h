@@ -67,9 +67,11 @@ struct rhz_vm_stats {
 };
 
 enum rhz_event_kind {
-	RHZ_EVENT_ROOT_SWITCH,   /* load: address CR3, value enum rhz_root_found, level position */
+	RHZ_EVENT_ROOT_SWITCH,   /* load: root, address CR3, value enum rhz_root_found; level: for
+	                            a cached root its position */
 	RHZ_EVENT_ROOT_BUILT,    /* address table, value role */
-	RHZ_EVENT_ROOT_FREED,    /* address table, value role: left the cache */
+	RHZ_EVENT_ROOT_DROPPED,  /* root: leaves the cache, but not for want of room */
+	RHZ_EVENT_ROOT_FREED,    /* address table, value role: left the cache, why ever */
 	RHZ_EVENT_PAGE_FAULT,    /* address gva or gpa, value error code, level result */
 	RHZ_EVENT_SET_SPTE,      /* address gpa, value the entry, level */
 	RHZ_EVENT_GET_PAGE,      /* a shadow page is made: address table, value role, level */
@@ -86,6 +88,7 @@ struct rhz_event {
 	uint32_t level;
 	uint64_t address;
 	uint64_t value;
+	const struct rhz_root_key *root; /* of the two kinds above that say so, else null */
 };
 
 /* The kind's name in snake case ("root_switch"); never null. */

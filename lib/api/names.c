@@ -32,6 +32,7 @@ const char *rhz_event_name(enum rhz_event_kind kind)
 	switch (kind) {
 	case RHZ_EVENT_ROOT_SWITCH: return "root_switch";
 	case RHZ_EVENT_ROOT_BUILT: return "root_built";
+	case RHZ_EVENT_ROOT_DROPPED: return "root_dropped";
 	case RHZ_EVENT_ROOT_FREED: return "root_freed";
 	case RHZ_EVENT_PAGE_FAULT: return "page_fault";
 	case RHZ_EVENT_SET_SPTE: return "set_spte";

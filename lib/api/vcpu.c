@@ -193,17 +193,12 @@ static void sync_current(struct rhz_vcpu *vcpu)
 	sync_lists(vcpu, root);
 }
 
-static void switch_trace(struct rhz_vcpu *vcpu, const struct context *context)
-{
-	trace(vcpu->vm, RHZ_EVENT_ROOT_SWITCH, context->levels, context->regs.cr3,
-	      context->role.word);
-}
-
 enum rhz_load_result context_switch(struct rhz_vcpu *vcpu, unsigned number,
                                     struct context *next, bool pdptes,
                                     enum rhz_guest_flush flush)
 {
 	enum rhz_load_result result = RHZ_LOAD_OK;
+	struct root_answer answer;
 	struct rhz_root_key key;
 
 	vcpu_lock(vcpu);
@@ -214,7 +209,7 @@ enum rhz_load_result context_switch(struct rhz_vcpu *vcpu, unsigned number,
 		goto out;
 	}
 	key = key_of(vcpu, number, next);
-	if (!root_find(vcpu, &key) && !root_bring(vcpu, next, &key)) {
+	if (!root_find(vcpu, &key, &answer) && !root_bring(vcpu, next, &key)) {
 		result = RHZ_LOAD_NO_MEMORY;
 		goto out;
 	}
@@ -222,7 +217,7 @@ enum rhz_load_result context_switch(struct rhz_vcpu *vcpu, unsigned number,
 	vcpu->current = number;
 	vcpu->now = &vcpu->context[number];
 	root_bind(vcpu);
-	switch_trace(vcpu, next);
+	root_trace_switch(vcpu, &key, &answer);
 	sync_current(vcpu);
 	if (flush == RHZ_GUEST_FLUSH_ALL)
 		roots_stale_all(vcpu, true);
@@ -311,6 +306,7 @@ static __attribute__((noinline)) enum rhz_load_result load_cr3_unusual(struct rh
                                                                        uint64_t cr3)
 {
 	struct context *now = vcpu->now;
+	struct root_answer answer;
 
 	/* L2's CR3 is no business of the context of L1's nested tables */
 	if (cr3 & now->cr3_reserved || now->role.nested)
@@ -324,7 +320,7 @@ static __attribute__((noinline)) enum rhz_load_result load_cr3_unusual(struct rh
 		                      RHZ_GUEST_FLUSH_ASID);
 	}
 	now->key.table = cr3 & now->cr3_mask;
-	if (!root_find(vcpu, &now->key))
+	if (!root_find(vcpu, &now->key, &answer))
 		return load_cr3_missed(vcpu, cr3);
 	now->regs.cr3 = cr3;
 	root_bind(vcpu);
@@ -495,8 +491,11 @@ enum rhz_load_result rhz_vcpu_prepare(struct rhz_vcpu *vcpu)
 	if (!root_entry(vcpu)) {
 		struct context *context = vcpu_context(vcpu);
 		struct rhz_root_key key = key_of(vcpu, vcpu->current, context);
+		struct root_answer answer;
 
-		if (!root_find(vcpu, &key) && !root_bring(vcpu, context, &key))
+		if (root_find(vcpu, &key, &answer) || root_bring(vcpu, context, &key))
+			root_trace_switch(vcpu, &key, &answer);
+		else
 			result = RHZ_LOAD_NO_MEMORY;
 		root_bind(vcpu);
 		if (result == RHZ_LOAD_OK)

@@ -43,7 +43,8 @@ void vm_settle_now(struct rhz_vm *vm)
 void trace_emit(struct rhz_vm *vm, enum rhz_event_kind kind, unsigned level, uint64_t address,
                 uint64_t value)
 {
-	struct rhz_event event = { kind, self_number(vm), level, address, value };
+	struct rhz_event event = { .kind = kind, .vcpu = self_number(vm), .level = level,
+	                           .address = address, .value = value };
 
 	vm->host.trace(vm->host.ctx, &event);
 }

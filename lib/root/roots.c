@@ -13,9 +13,33 @@ static void root_let_go(struct rhz_vcpu *vcpu, uint32_t number)
 	page_release(vcpu->vm, page);
 }
 
+static void root_trace(const struct rhz_vcpu *vcpu, struct rhz_event event)
+{
+	event.vcpu = vcpu->id;
+	if (vcpu->vm->host.trace)
+		vcpu->vm->host.trace(vcpu->vm->host.ctx, &event);
+}
+
+void root_trace_switch(const struct rhz_vcpu *vcpu, const struct rhz_root_key *key,
+                       const struct root_answer *answer)
+{
+	root_trace(vcpu, (struct rhz_event){
+		.kind = RHZ_EVENT_ROOT_SWITCH,
+		.level = answer->found == RHZ_ROOT_CACHED ? answer->position : 0,
+		.address = vcpu->now->regs.cr3,
+		.value = answer->found,
+		.root = key,
+	});
+}
+
 static void root_remove(struct rhz_vcpu *vcpu, unsigned index)
 {
 	vcpu->stats.root_dropped++;
+	root_trace(vcpu, (struct rhz_event){
+		.kind = RHZ_EVENT_ROOT_DROPPED,
+		.address = vcpu->roots.entry[index].key.table,
+		.root = &vcpu->roots.entry[index].key,
+	});
 	root_let_go(vcpu, rhz_root_cache_remove(&vcpu->roots, index));
 }
 

@@ -33,23 +33,27 @@ RHZ_INLINE bool roots_undisturbed(const struct rhz_vcpu *vcpu)
 /* The current root may have changed: notes it where the load path looks first. */
 void root_bind(struct rhz_vcpu *vcpu);
 
-/* Looks for the root, makes it current, counts. Takes no lock, allocates nothing. */
-RHZ_INLINE bool root_find(struct rhz_vcpu *vcpu, const struct rhz_root_key *key)
-{
-	unsigned position;
+/* What a search for a root came to, for trace events. */
+struct root_answer { enum rhz_root_found found; unsigned position; };
 
+/* Looks for the root, makes it current, counts. Takes no lock, allocates nothing. */
+RHZ_INLINE bool root_find(struct rhz_vcpu *vcpu, const struct rhz_root_key *key,
+                          struct root_answer *answer)
+{
+	*answer = (struct root_answer){ RHZ_ROOT_CURRENT, 0 };
 	vcpu->stats.root_switches++;
 	if (__builtin_expect(root_cache_current_fits(&vcpu->roots, key), 1)) {
 		vcpu->stats.root_current_reused++;
 		return true;
 	}
-	switch (rhz_root_cache_find_cached(&vcpu->roots, key, &position)) {
+	answer->found = rhz_root_cache_find_cached(&vcpu->roots, key, &answer->position);
+	switch (answer->found) {
 	case RHZ_ROOT_CURRENT:
 		vcpu->stats.root_current_reused++;
 		return true;
 	case RHZ_ROOT_CACHED:
 		vcpu->stats.root_cached_reused++;
-		vcpu->stats.root_reused_at[position]++;
+		vcpu->stats.root_reused_at[answer->position]++;
 		return true;
 	case RHZ_ROOT_MISSED:
 		break;
@@ -57,6 +61,10 @@ RHZ_INLINE bool root_find(struct rhz_vcpu *vcpu, const struct rhz_root_key *key)
 	vcpu->stats.root_missed++;
 	return false;
 }
+
+/* Tells of a load, if anybody listens. */
+void root_trace_switch(const struct rhz_vcpu *vcpu, const struct rhz_root_key *key,
+                       const struct root_answer *answer);
 
 /* After a miss: the page is the current root from now on. With the lock. */
 void root_adopt(struct rhz_vcpu *vcpu, const struct rhz_root_key *key, struct page *page);

@@ -46,7 +46,8 @@ static enum rhz_flush tag_fresh(struct rhz_vcpu *vcpu, struct rhz_cpu *cpu,
 /* Entries take no lock: this is the one event that is told without it. */
 static void flush_note(struct rhz_vcpu *vcpu, uint32_t tag, enum rhz_flush flush)
 {
-	struct rhz_event event = { RHZ_EVENT_FLUSH, vcpu->id, 0, tag, flush };
+	struct rhz_event event = { .kind = RHZ_EVENT_FLUSH, .vcpu = vcpu->id, .address = tag,
+	                           .value = flush };
 
 	vcpu->stats.tlb_flush++;
 	if (vcpu->vm->host.trace)

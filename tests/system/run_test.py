@@ -3,7 +3,7 @@
 """What `rhizome run`, `rhizome iso` and `rhizome top` do with their options: refusals, command
 lines, statistics, images, Bochs. The guest is the probe; boots of Linux are boot_test.py's.
 
-usage: run_test.py RHIZOME PROBE_ELF
+usage: run_test.py RHIZOME PROBE_ELF MARK_ELF TORTURE_32_ELF TORTURE_64_ELF
 """
 import json
 import os
@@ -17,7 +17,7 @@ import tempfile
 from running import LIMIT, check, finish, refused, rhizome, skip
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-RHIZOME, PROBE = (os.path.abspath(a) for a in sys.argv[1:3])
+RHIZOME, PROBE, MARK, TORTURE_32, TORTURE_64 = (os.path.abspath(a) for a in sys.argv[1:6])
 TRICKS = ("prefetch", "unsync", "root-reuse", "tags", "large-pages", "mmio-cache", "exec-large",
           "lists", "quick-fill")
 POLICIES = ("none", "victim", "current-first", "at-creation", "random-4", "pinned")
@@ -136,6 +136,39 @@ def statistics():
     check(status == 0 and json.loads(out.splitlines()[-1])["exits"] > 0, "--stats -", out)
 
 
+def trace_of(folder, guest, argument, policy, roots):
+    """Replaying a trace with its own policy and capacity gives the hypervisor's own counters."""
+    trace, stats, replayed = (pathlib.Path(folder, name) for name in "tsr")
+    rhizome(RHIZOME, "run", "--multiboot", guest, "--append", argument, "--paging", "shadow",
+            "--root-policy", policy, "--roots", str(roots), "--trace", str(trace), "--stats",
+            str(stats), "--timeout", str(LIMIT))
+    status, _, err = rhizome(RHIZOME, "replay", "--json", str(replayed), str(trace))
+    check(status == 0, f"the trace of {policy} is replayed", err)
+    row = [(row["current"], row["cached"], row["missed"])
+           for row in json.loads(replayed.read_text())["what_if"]
+           if (row["policy"], row["capacity"], row["contexts"]) == (policy, roots, "shared")]
+    own = json.loads(stats.read_text())
+    told = tuple(own[f"root_{name}"] for name in ("current_reused", "cached_reused", "missed"))
+    check(sum(told) > 100 and row == [told], f"{argument}: {policy}, {roots}", f"{told}\n{row}")
+    return own
+
+
+def traces():
+    """Traces of the policies; of roots that are dropped, and of PAE's, which are not addresses."""
+    mark = "rows=cr3,cr3_new_touch16,cr4_pge roots=3,8"
+    with tempfile.TemporaryDirectory() as folder:
+        for policy, roots in [("none", 0), ("victim", 3), ("current-first", 3),
+                              ("current-first", 16), ("at-creation", 3), ("random-4", 4),
+                              ("pinned", 64)]:
+            trace_of(folder, MARK, mark, policy, roots)
+        own = trace_of(folder, TORTURE_64, "mode=5 seed=1 seeds=3 steps=300", "current-first", 16)
+        check(own["root_dropped"] > 0, "roots were dropped", str(own))
+        trace_of(folder, TORTURE_32, "mode=pae seed=1 seeds=3 steps=300", "current-first", 1)
+    refused(RHIZOME, ["run", "--multiboot", PROBE, "--machine", "bochs", "--trace", "x"],
+            "--trace")
+    refused(RHIZOME, ["run", "--multiboot", PROBE, "--trace", "/nowhere/x"], "/nowhere/x")
+
+
 def live():
     """rhizome top shows a run, and nothing once that has ended."""
     with tempfile.TemporaryDirectory() as folder:
@@ -207,7 +240,7 @@ os.environ["TMPDIR"] = TEMPORARY.name
 if not shutil.which("qemu-system-x86_64"):
     skip("no QEMU (package qemu-system-x86)")
     finish()
-for test in refusals, command_lines, options, statistics, live:
+for test in refusals, command_lines, options, statistics, traces, live:
     test()
 if shutil.which("grub-mkrescue") and shutil.which("xorriso"):
     images()

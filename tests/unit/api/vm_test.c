@@ -216,13 +216,16 @@ static void count_event(void *ctx, const struct rhz_event *event)
 	(void)ctx;
 	assert_true(event->vcpu == 0 || event->vcpu == UINT32_MAX);
 	assert_true(event->kind <= RHZ_EVENT_FLUSH);
+	assert_int_equal(event->root != NULL, event->kind == RHZ_EVENT_ROOT_SWITCH ||
+	                                      event->kind == RHZ_EVENT_ROOT_DROPPED);
 	seen_events[event->kind]++;
 }
 
 /* Every kind of event is seen in a small life; a VM with traces does what one without does. */
 static void test_trace(void **state)
 {
-	struct setup setup = { .mode = RHZ_PAGING_4LEVEL, .given_roots = true, .cached_roots = 1 };
+	struct setup setup = { .mode = RHZ_PAGING_4LEVEL, .given_roots = true, .cached_roots = 1,
+	                       .policy = RHZ_ROOTS_CURRENT_FIRST };
 	struct world *world = world_make(&(struct setup){ .bare = true });
 	struct rhz_slot slot = { .bytes = RAM };
 	size_t size = rhz_ram_size(RAM);
@@ -255,6 +258,8 @@ static void test_trace(void **state)
 		load_ok(world, 0, roots[i]);
 		reaches(world, 0x5000, WRITE, 0x7000);
 	}
+	assert_true(rhz_vm_unshadow(world->vm, 0, (rhz_gpa){ roots[2] }));
+	load_ok(world, 0, roots[3]);
 	rhz_vm_shrink(world->vm, 0);
 	world->at[0].running = false;
 	reaches(world, 0x5000, WRITE, 0x7000);
