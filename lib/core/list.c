@@ -26,9 +26,13 @@ uint32_t list_owner(const struct rhz_vm *vm, const struct page *page)
 
 	if (option(vm, RHZ_NO_LISTS))
 		return shared;
-	while (page && !role_is_root(vm, page->role))
-		page = only_parent(vm, page);
-	return page ? page_number(vm, page) : shared;
+	/* nothing points to a root, for there is no level above its own */
+	while (page->parents) {
+		if (page->parents & LINK_CHAIN)
+			return shared;
+		page = page_at(vm, page->parents >> 9);
+	}
+	return role_is_root(vm, page->role) ? page_number(vm, page) : shared;
 }
 
 static uint32_t *list_head(struct rhz_vm *vm, uint32_t list)

@@ -54,8 +54,8 @@ static void flush_note(struct rhz_vcpu *vcpu, uint32_t tag, enum rhz_flush flush
 		vcpu->vm->host.trace(vcpu->vm->host.ctx, &event);
 }
 
-enum rhz_flush tag_renew(struct rhz_vcpu *vcpu, struct rhz_cpu *cpu, struct rhz_root_entry *entry,
-                         uint32_t *tag)
+enum rhz_flush tag_renew_slowly(struct rhz_vcpu *vcpu, struct rhz_cpu *cpu,
+                                struct rhz_root_entry *entry, uint32_t *tag)
 {
 	struct rhz_tag_lease *lease = &entry->lease;
 	uint64_t removals = __atomic_load_n(vcpu->now->removed, __ATOMIC_ACQUIRE);

@@ -36,9 +36,35 @@ RHZ_INLINE bool tag_is_good(const struct rhz_vcpu *vcpu, const struct rhz_cpu *c
 	       tag_is_on(lease, cpu);
 }
 
-/* If it is not: leases a tag, or brings it up to date. *tag: 0 if the processor has none. */
-enum rhz_flush tag_renew(struct rhz_vcpu *vcpu, struct rhz_cpu *cpu, struct rhz_root_entry *entry,
-                         uint32_t *tag);
+enum rhz_flush tag_renew_slowly(struct rhz_vcpu *vcpu, struct rhz_cpu *cpu,
+                                struct rhz_root_entry *entry, uint32_t *tag);
+
+/*
+ * If it is not: leases a tag, or brings it up to date. *tag: 0 if the processor has none. In short
+ * where the next tag is taken: there are more roots than tags, or something was taken away and the
+ * processor cannot flush one tag alone.
+ */
+RHZ_INLINE enum rhz_flush tag_renew(struct rhz_vcpu *vcpu, struct rhz_cpu *cpu,
+                                    struct rhz_root_entry *entry, uint32_t *tag)
+{
+	struct rhz_tag_lease *lease = &entry->lease;
+	uint32_t next = cpu->next_tag;
+
+	if (next >= cpu->first_tag + cpu->tags || cpu->flush_by_tag ||
+	    option(vcpu->vm, RHZ_NO_TAGS))
+		return tag_renew_slowly(vcpu, cpu, entry, tag);
+	if (tag_is_on(lease, cpu)) {
+		vcpu->stats.stale_asked += !lease->stamp;
+		vcpu->stats.stale_removed += lease->stamp != 0;
+	}
+	lease->generation = cpu->generation;
+	lease->stamp = __atomic_load_n(vcpu->now->removed, __ATOMIC_ACQUIRE);
+	lease->cpu = cpu->id;
+	lease->tag = *tag = next;
+	cpu->next_tag = next + 1;
+	vcpu->stats.fresh_tags++;
+	return RHZ_FLUSH_NONE;
+}
 
 /*
  * Not in the context of L1's nested tables.

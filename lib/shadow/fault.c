@@ -14,6 +14,7 @@
 
 #include "core/rmap.h"
 #include "root/walk.h"
+#include "shadow/fill.h"
 #include "shadow/prefetch.h"
 #include "shadow/sync.h"
 #include "shadow/tree.h"
@@ -482,12 +483,12 @@ static bool only_way(const struct rhz_vm *vm, const struct page *page, const str
 
 bool shadow_invalidate(struct rhz_vcpu *vcpu, rhz_gva gva)
 {
-	unsigned index = 0;
-	struct page *page = tree_find(vcpu, gva.v, &index);
+	unsigned index = (gva.v >> RHZ_PAGE_SHIFT) & 511;
+	struct page *page = leaf_table(vcpu, gva.v);
 
 	/* only leaf tables on a list can be out of date; the table stays there */
 	if (!page || page->list == LIST_NONE || !page->table[index])
 		return false;
-	sync_entry(vcpu->vm, page, index);
+	sync_leaf(vcpu->vm, page, index);
 	return only_way(vcpu->vm, page, root_page(vcpu));
 }

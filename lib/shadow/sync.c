@@ -225,6 +225,18 @@ static __attribute__((noinline)) void entry_rescan(struct quick *quick, unsigned
 	                   sync_entry(quick->vm, quick->page, index);
 }
 
+void sync_leaf(struct rhz_vm *vm, struct page *page, unsigned index)
+{
+	struct quick quick;
+
+	if (page->role.guest == ROLE_32 || page->role.rom) {
+		sync_entry(vm, page, index);
+		return;
+	}
+	quick_init(vm, page, &quick);
+	entry_rescan(&quick, index);
+}
+
 /* Where the guest's entry, moved, and ours differ. */
 RHZ_INLINE uint64_t difference(uint64_t to_hpa, const uint64_t *guest, const uint64_t *table)
 {

@@ -27,6 +27,9 @@ void sync_frame(struct rhz_vcpu *vcpu, uint32_t frame);
 /* Re-reads the guest entry behind one entry of ours; true if ours differed. */
 bool sync_entry(struct rhz_vm *vm, struct page *page, unsigned index);
 
+/* The same of an entry of a leaf table that is used, in short where it is a usual one. */
+void sync_leaf(struct rhz_vm *vm, struct page *page, unsigned index);
+
 /* What is to become of a write to a tracked frame. */
 enum write_fate {
 	WRITE_FREE,    /* nothing tracks it any more: map it writable */

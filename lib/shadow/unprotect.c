@@ -8,47 +8,46 @@
 #include "shadow/fill.h"
 #include "shadow/sync.h"
 
-/* Is this direct leaf table the piece of the guest's large page that the walk found? */
-static bool is_piece(const struct rhz_vcpu *vcpu, const struct page *page,
-                     const struct rhz_walk *walk)
+/*
+ * Is this direct leaf table the piece of the guest's large page that the walk found? What else is
+ * in its role all tables of the root share (child_of_piece).
+ */
+static bool is_piece(const struct page *page, const struct rhz_walk *walk)
 {
-	struct gpte gpte = {
-		.gfn = walk->gpa.v >> RHZ_PAGE_SHIFT,
-		.attributes = attributes_of(vcpu->now->role, walk->entry[walk->level]),
-	};
-	struct page above = { .role = vcpu->now->role };
-	struct child child;
+	const uint64_t value = walk->entry[walk->level];
+	const unsigned memory = (value & (PTE_PWT | PTE_PCD)) >> 3 |
+	                        (value & PTE_PAT_LARGE ? MEMORY_PAT : 0);
+	const union role role = page->role;
 
-	/* a piece takes from what is above it only what all tables of the root share */
-	above.role.level = 2;
-	child = child_of_piece(&above, &gpte, walk->rights);
-	return page->frame == child.frame && page->role.word == child.role.word;
+	return page->frame == walk->gpa.v >> 21 && role.rights == walk->rights &&
+	       role.memory == memory &&
+	       (role.host != ROLE_HOST_LONG || role.key == (value >> PTE_KEY_SHIFT & 15));
 }
 
 static bool is_right(struct rhz_vcpu *vcpu, const struct slot *slot, const struct page *page,
                      const struct rhz_walk *walk)
 {
 	if (page->role.guest == ROLE_DIRECT)
-		return walk->level > 1 && is_piece(vcpu, page, walk);
+		return walk->level > 1 && is_piece(page, walk);
 	return walk->level == 1 && is_walked(vcpu->guest, slot, page, walk);
 }
 
 /*
- * The leaf as it would be set now. What stands may be older: a table on a list can have had its
- * entry changed, and write access must not join rights that the guest took away.
+ * The leaf as it would be set now. A direct page's leaves are what its role says. In another page
+ * what stands may be older: a table on a list can have had its entry changed, and write access must
+ * not join rights that the guest took away.
  */
-static uint64_t leaf_now(const struct rhz_vm *vm, const struct slot *slot, union role role,
-                         const struct rhz_walk *walk)
+static uint64_t leaf_now(const struct rhz_vm *vm, const struct slot *slot, const struct page *page,
+                         unsigned index, const struct rhz_walk *walk)
 {
-	const struct leaf leaf = {
-		.hfn = (walk->gpa.v >> RHZ_PAGE_SHIFT) + (uint64_t)slot->to_hfn,
-		.level = 1,
-		.rights = walk->rights,
-		.attributes = role.guest == ROLE_DIRECT ? attributes_of_piece(role) :
-		                                          attributes_of(role, walk->entry[1]),
-	};
+	const uint64_t hfn = (walk->gpa.v >> RHZ_PAGE_SHIFT) + (uint64_t)slot->to_hfn;
+	struct leaf leaf = { .hfn = hfn, .level = 1, .rights = walk->rights };
 
-	return leaf_make(vm, role, &leaf);
+	if (page->role.guest == ROLE_DIRECT)
+		return (page->table[index] & ~SPTE_FRAME) | hfn << RHZ_PAGE_SHIFT | PTE_P | PTE_A |
+		       PTE_W | PTE_D;
+	leaf.attributes = attributes_of(page->role, walk->entry[1]);
+	return leaf_make(vm, page->role, &leaf);
 }
 
 enum unprotect_result shadow_unprotect(struct rhz_vcpu *vcpu, rhz_gva gva,
@@ -70,7 +69,7 @@ enum unprotect_result shadow_unprotect(struct rhz_vcpu *vcpu, rhz_gva gva,
 	page = leaf_table(vcpu, gva.v);
 	if (!page || !is_right(vcpu, slot, page, walk))
 		return UNPROTECT_UNUSUAL;
-	spte = leaf_now(vm, slot, page->role, walk);
+	spte = leaf_now(vm, slot, page, index, walk);
 	if ((page->table[index] | PTE_A) != (spte & ~(PTE_W | PTE_D)) ||
 	    !frame_is_tracked(vm, slot_frame(slot, gfn)))
 		return UNPROTECT_UNUSUAL;

@@ -50,7 +50,7 @@ enum write_fate write_to_tracked(struct rhz_vcpu *vcpu, uint32_t frame)
 		list_join(vm, page);
 		trace(vm, RHZ_EVENT_UNSYNC_PAGE, 1, frame, page->role.word);
 	}
-	frame_retrack(vm, frame);
+	frame_set_tracked(vm, frame, false);
 	return WRITE_FREE;
 }
 
