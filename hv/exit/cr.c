@@ -63,7 +63,8 @@ static bool decode_move(struct guest *g, unsigned opcode, struct cr_move *move)
 		return true;
 	}
 	/* no prefix, and one of the first eight registers */
-	if (gva_code_quick(g, &bytes) && (bytes & 0xffff) == (OPCODE_0F | opcode << 8)) {
+	if ((gva_code_quick(g, &bytes) || gva_code_anew(g, &bytes)) &&
+	    (bytes & 0xffff) == (OPCODE_0F | opcode << 8)) {
 		*move = (struct cr_move){ bytes >> 16 & 7, vmcb->rip + 3 };
 		return true;
 	}
@@ -94,16 +95,30 @@ static __attribute__((noinline)) void cr3_write_slowly(struct guest *g)
 #define MOV_TO_CR3 0x00d8220fu
 #define MOV_TO_CR3_MASK 0x00f8ffffu
 
+/* False: it is another form, or failed, which did nothing and fails again. */
+HV_INLINE bool cr3_write(struct guest *g, uint32_t bytes)
+{
+	if (__builtin_expect((bytes & MOV_TO_CR3_MASK) != MOV_TO_CR3, 0) ||
+	    __builtin_expect(rhz_vcpu_load_cr3(g->mmu, g->reg[bytes >> 16 & 7]), 0))
+		return false;
+	event_skip_to(g, g->vmcb->rip + 3);
+	return true;
+}
+
+static __attribute__((noinline)) void cr3_write_anew(struct guest *g)
+{
+	uint32_t bytes;
+
+	if (!gva_code_anew(g, &bytes) || !cr3_write(g, bytes))
+		cr3_write_slowly(g);
+}
+
 void exit_cr3_write(struct guest *g)
 {
 	uint32_t bytes;
 
-	if (__builtin_expect(gva_code_quick(g, &bytes), 1) &&
-	    __builtin_expect((bytes & MOV_TO_CR3_MASK) == MOV_TO_CR3, 1) &&
-	    __builtin_expect(!rhz_vcpu_load_cr3(g->mmu, g->reg[bytes >> 16 & 7]), 1))
-		event_skip_to(g, g->vmcb->rip + 3);
-	else
-		cr3_write_slowly(g); /* what failed did nothing, and fails again */
+	if (__builtin_expect(!gva_code_quick(g, &bytes) || !cr3_write(g, bytes), 0))
+		cr3_write_anew(g);
 }
 
 /*

@@ -104,6 +104,11 @@ static const uint8_t *code_page(struct guest *g, uint64_t gva)
 	return guest_memory_at(g, walk.gpa.v, PAGE_BYTES);
 }
 
+bool gva_code_anew(struct guest *g, uint32_t *bytes)
+{
+	return code_page(g, g->vmcb->rip) && gva_code_quick(g, bytes);
+}
+
 const uint8_t *gva_code(struct guest *g, unsigned *left)
 {
 	const uint64_t gva = linear_rip(g), offset = gva % PAGE_BYTES;

@@ -38,6 +38,9 @@ HV_INLINE bool gva_code_quick(struct guest *g, uint32_t *bytes)
 	return true;
 }
 
+/* After that: the same, the page found anew, for something was taken from a table. */
+bool gva_code_anew(struct guest *g, uint32_t *bytes);
+
 /* Copies the instruction's bytes, from a second page if need be. Returns how many there are. */
 unsigned gva_fetch(struct guest *g, uint8_t bytes[CODE_MAX]);
 

@@ -21,7 +21,8 @@ static bool decode_quickly(struct guest *g, struct insn_operand *operand)
 	uint32_t bytes;
 	unsigned base;
 
-	if (!gva_code_quick(g, &bytes) || (bytes & 0xf8ffff) != 0x38010f)
+	if ((!gva_code_quick(g, &bytes) && !gva_code_anew(g, &bytes)) ||
+	    (bytes & 0xf8ffff) != 0x38010f)
 		return false;
 	base = bytes >> 16 & 7;
 	*operand = (struct insn_operand){ g->reg[base], 0, g->vmcb->rip + 3 };
