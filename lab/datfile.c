@@ -54,15 +54,47 @@ static unsigned kind_of(struct reading *reading, struct tep_event *event)
 	return *known - 1u;
 }
 
-/* The arguments as trace-cmd report would print them, but for the commonest event. */
+static uint64_t field(struct tep_event *event, const char *name, struct tep_record *record,
+                      uint64_t otherwise)
+{
+	unsigned long long value;
+
+	return tep_get_field_val(NULL, event, name, record, &value, 0) ? otherwise : value;
+}
+
+/* What an exit was for: SVM's and VMX's numbers. [APM2 appendix C] [SDM3 appendix C] */
+static void read_exit(struct tep_event *event, struct tep_record *record,
+                      struct lab_event *result)
+{
+	enum { SVM = 2, SVM_WRITE_CR3 = 0x13, SVM_NPF = 0x400,
+	       VMX_CR_ACCESS = 28, VMX_EPT_VIOLATION = 48, VMX_EPT_MISCONFIG = 49 };
+	bool svm = field(event, "isa", record, 0) == SVM;
+	uint64_t reason = field(event, "exit_reason", record, 0);
+
+	if (svm ? reason == SVM_NPF : reason == VMX_EPT_VIOLATION || reason == VMX_EPT_MISCONFIG)
+		result->kind = LAB_EVENT_TWO_DIMENSIONAL;
+	if (reason == (svm ? SVM_WRITE_CR3 : VMX_CR_ACCESS))
+		result->cause = LAB_CAUSE_CR3;
+}
+
+/* Fields where they say all, which is quick; else what trace-cmd report would print. */
 static bool read_record(struct reading *reading, struct tep_event *event,
                         struct tep_record *record, struct lab_event *result)
 {
-	unsigned long long vcpu;
+	enum { ROLE_LEVEL = 0xf }; /* the lowest bits of KVM's role */
 
-	if (result->kind == LAB_EVENT_ENTRY) {
-		if (!tep_get_field_val(NULL, event, "vcpu_id", record, &vcpu, 0))
-			result->vcpu = (uint32_t)vcpu;
+	result->vcpu = (uint32_t)field(event, "vcpu_id", record, LAB_NO_VCPU);
+	if (result->kind == LAB_EVENT_ENTRY)
+		return true;
+	if (result->kind == LAB_EVENT_EXIT) {
+		read_exit(event, record, result);
+		return true;
+	}
+	if (result->kind == LAB_EVENT_PAGE_NEW || result->kind == LAB_EVENT_PAGE_ZAP) {
+		result->value = field(event, "gfn", record, 0);
+		result->role = field(event, "role", record, 0) & ROLE_LEVEL;
+		if (result->kind == LAB_EVENT_PAGE_NEW && !field(event, "created", record, 1))
+			result->kind = LAB_EVENT_PAGE_FOUND;
 		return true;
 	}
 	trace_seq_reset(&reading->text);

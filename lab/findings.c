@@ -122,6 +122,8 @@ static void add_did(const struct lab_vcpu *vcpu, struct lab_findings *findings)
 	check->warm += from->warm;
 	check->unexplained += from->unexplained;
 	check->unasked += from->unasked;
+	check->frees_asked += from->frees_asked;
+	check->frees_unasked += from->frees_unasked;
 }
 
 static void add_vcpu(const struct lab_vcpu *vcpu, struct lab_findings *findings)

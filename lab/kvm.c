@@ -74,6 +74,7 @@ void lab_kvm_check_request(struct lab_kvm_check *check, uint64_t table, bool poo
 {
 	conclude(check);
 	check->open = true;
+	check->entered = false;
 	check->pool_missed = pool_missed;
 	check->array_missed = !lab_kvm_load(&check->array, table);
 	check->kvm_missed = false;
@@ -82,6 +83,10 @@ void lab_kvm_check_request(struct lab_kvm_check *check, uint64_t table, bool poo
 
 void lab_kvm_check_drop(struct lab_kvm_check *check, uint64_t which)
 {
+	bool asked = check->open && !check->entered && !check->kvm_missed;
+
+	check->frees_asked += which & 1 && asked;
+	check->frees_unasked += which & 1 && !asked;
 	for (int slot = 1; slot <= LAB_KVM_CAPACITY; slot++) {
 		if (!(which >> slot & 1))
 			continue;
@@ -97,8 +102,15 @@ void lab_kvm_check_drop(struct lab_kvm_check *check, uint64_t which)
 
 void lab_kvm_check_loaded(struct lab_kvm_check *check)
 {
-	check->unasked += !check->open || check->kvm_missed;
-	check->kvm_missed = true;
+	if (!check->open || check->entered || check->kvm_missed)
+		check->unasked++;
+	else
+		check->kvm_missed = true;
+}
+
+void lab_kvm_check_entered(struct lab_kvm_check *check)
+{
+	check->entered = true;
 }
 
 void lab_kvm_check_end(struct lab_kvm_check *check)

@@ -26,7 +26,7 @@ struct lab_kvm_check {
 	uint64_t dropped_table[LAB_KVM_DROPPED];
 	unsigned dropped_next;
 	/* the request that is still open: how it ended is known at the next one */
-	bool open, pool_missed, array_missed, kvm_missed, was_dropped;
+	bool open, entered, pool_missed, array_missed, kvm_missed, was_dropped;
 
 	uint64_t requests;
 	uint64_t pool_misses, array_misses, kvm_misses;
@@ -39,7 +39,8 @@ struct lab_kvm_check {
 	uint64_t kept;
 	/* KVM did not load, the array misses: cached before the trace began; and the reverse */
 	uint64_t warm, unexplained;
-	uint64_t unasked;  /* loads of an MMU that no request came before */
+	uint64_t unasked;  /* loads of an MMU that no request came before: a change of mode */
+	uint64_t frees_asked, frees_unasked; /* of the current root, likewise */
 };
 
 /* A request for a root. False if KVM would have had to load an MMU anew. */
@@ -49,10 +50,12 @@ bool lab_kvm_load(struct lab_kvm_array *array, uint64_t table);
    root n. Returns how many cached roots went. */
 unsigned lab_kvm_drop(struct lab_kvm_array *array, uint64_t which);
 
-/* The same three moments for the check. */
+/* The same moments for the check, and more. */
 void lab_kvm_check_request(struct lab_kvm_check *check, uint64_t table, bool pool_missed);
 void lab_kvm_check_drop(struct lab_kvm_check *check, uint64_t which);
 void lab_kvm_check_loaded(struct lab_kvm_check *check);
+/* The processor enters the guest: what was asked for is done. */
+void lab_kvm_check_entered(struct lab_kvm_check *check);
 /* No more requests come. */
 void lab_kvm_check_end(struct lab_kvm_check *check);
 

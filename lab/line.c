@@ -291,8 +291,11 @@ static struct piece take_vcpu(struct piece arguments, struct lab_event *event)
 /* "vcpu 0 reason npf rip …" */
 static enum lab_line read_exit(struct piece arguments, struct lab_event *event)
 {
-	static const char *const faults[] = { "npf ", "EPT_VIOLATION ", "EPT_MISCONFIG " };
-	static const char *const loads[] = { "write_cr3 ", "cr3_write_trap ", "CR_ACCESS " };
+	/* as the kernel prints them, and as trace-cmd does */
+	static const char *const faults[] = {
+		"npf ", "EXIT_NPF ", "EPT_VIOLATION ", "EPT_MISCONFIG ",
+	};
+	static const char *const loads[] = { "write_cr3 ", "EXIT_WRITE_CR3 ", "CR_ACCESS " };
 	struct piece reason = take_vcpu(arguments, event);
 
 	if (!begins(reason, "reason "))
@@ -307,7 +310,10 @@ static enum lab_line read_exit(struct piece arguments, struct lab_event *event)
 	return LAB_LINE_EVENT;
 }
 
-/* "sp gen 1 gfn 2a10 l5 8-byte q0 wux nxe ad root 0 sync existing" */
+/*
+ * "sp gen 1 gfn 2a10 l5 8-byte q0 wux nxe ad root 0 sync existing"; trace-cmd has it as
+ * "existing sp gfn 2a10 5 q0 wux nxe root 0 sync".
+ */
 static enum lab_line read_page(struct piece arguments, struct lab_event *event)
 {
 	const char *gfn = memmem(arguments.at, (size_t)(arguments.end - arguments.at), "gfn ", 4);
@@ -315,12 +321,13 @@ static enum lab_line read_page(struct piece arguments, struct lab_event *event)
 
 	if (!gfn || !number((struct piece){ gfn + 4, arguments.end }, true, &event->value))
 		return LAB_LINE_OTHER;
-	level = memchr(gfn, 'l', (size_t)(arguments.end - gfn));
+	level = memchr(gfn + 4, ' ', (size_t)(arguments.end - gfn - 4));
+	level += level && level + 1 < arguments.end && level[1] == 'l';
 	if (!level || level + 1 == arguments.end || !is_digit(level[1]))
 		return LAB_LINE_OTHER;
 	event->role = (uint64_t)(level[1] - '0');
-	if (event->kind == LAB_EVENT_PAGE_NEW && arguments.end - arguments.at > 8 &&
-	    !memcmp(arguments.end - 8, "existing", 8))
+	if (event->kind == LAB_EVENT_PAGE_NEW &&
+	    memmem(arguments.at, (size_t)(arguments.end - arguments.at), "existing", 8))
 		event->kind = LAB_EVENT_PAGE_FOUND;
 	return LAB_LINE_EVENT;
 }

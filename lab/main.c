@@ -15,6 +15,7 @@ static const struct {
 	enum lab_exit (*run)(int argc, char **argv);
 	const char *purpose;
 } commands[] = {
+	{ "compare", lab_compare, "sets two traces or two runs side by side" },
 	{ "iso", lab_iso, "makes an image that boots hypervisor and guest from a CD" },
 	{ "record", lab_record, "the moments of a KVM host that concern roots" },
 	{ "replay", lab_replay, "what another root cache would have made of a trace" },

@@ -144,9 +144,11 @@ static void json_kvm(const struct lab_findings *f, FILE *out)
 	fprintf(out, "  \"check\": {\"pool_misses\": %llu, \"after_drop\": %llu, "
 	        "\"after_hole\": %llu, \"kept\": %llu, \"array_misses\": %llu, \"warm\": %llu, "
 	        "\"unexplained\": %llu, \"unasked\": %llu, \"kvm_misses\": %llu, "
-	        "\"dropped\": %llu, \"dropped_unknown\": %llu},\n", (ull)c->pool_misses,
+	        "\"frees_asked\": %llu, \"frees_unasked\": %llu, \"dropped\": %llu, "
+	        "\"dropped_unknown\": %llu},\n", (ull)c->pool_misses,
 	        (ull)c->after_drop, (ull)c->after_hole, (ull)c->kept, (ull)c->array_misses,
 	        (ull)c->warm, (ull)c->unexplained, (ull)c->unasked, (ull)c->kvm_misses,
+	        (ull)c->frees_asked, (ull)c->frees_unasked,
 	        (ull)c->drops, (ull)c->drops_unknown);
 }
 

@@ -118,13 +118,13 @@ static void print_check(const struct layout *layout)
 		length += snprintf(text + length, sizeof(text) - (size_t)length, ", %s less since "
 		                   "it was cached before the trace began", lab_commas(c->warm, a));
 	snprintf(text + length, sizeof(text) - (size_t)length,
-	         ": %s, and it loaded an MMU %s times",
-	         lab_commas(c->array_misses - c->warm + c->unexplained, a),
-	         lab_commas(c->kvm_misses + c->unasked, e));
+	         ": %s, and it loaded an MMU %s times for a request",
+	         lab_commas(c->array_misses - c->warm, a), lab_commas(c->kvm_misses, e));
 	print_fact(layout, "check", "%s", text);
 	if (c->unexplained || c->unasked)
-		print_fact(layout, "", "%s loads of these are not explained, %s were asked for by "
-		           "no request", lab_commas(c->unexplained, a), lab_commas(c->unasked, b));
+		print_fact(layout, "", "%s of these loads are not explained; %s more came without "
+		           "a request, as changes of mode do", lab_commas(c->unexplained, a),
+		           lab_commas(c->unasked, b));
 }
 
 static void print_kvm(const struct layout *layout)

@@ -210,6 +210,7 @@ static void take_entry(struct reading *reading, const struct lab_event *event)
 	struct lab_spread **cost = &vcpu->cost[thread->answer];
 
 	reading->study->entries++;
+	lab_kvm_check_entered(vcpu->check);
 	thread->cause = LAB_CAUSE_UNKNOWN;
 	if (!thread->waits || event->time_ns < thread->asked_ns)
 		return;

@@ -161,6 +161,21 @@ static void test_pages(void **unused)
 	assert_int_equal(read_line(" q-1 [0] .. 7.5: kvm_mmu_prepare_zap_page: sp gen 1 gfn 0 l3 "
 	                           "8-byte q0 root 1 sync", &event), LAB_LINE_EVENT);
 	assert_int_equal(event.kind, LAB_EVENT_PAGE_ZAP);
+	/* as trace-cmd prints them */
+	assert_int_equal(read_line(" q-1 [0] 7.5: kvm_mmu_get_page:  existing sp gfn 40000 2 q0 "
+	                           "direct wux root 0 sync", &event), LAB_LINE_EVENT);
+	assert_int_equal(event.kind, LAB_EVENT_PAGE_FOUND);
+	assert_int_equal(event.value, 0x40000);
+	assert_int_equal(event.role, 2);
+	assert_int_equal(read_line(" q-1 [0] 7.5: kvm_mmu_get_page:  new sp gfn 1 5 q0", &event),
+	                 LAB_LINE_EVENT);
+	assert_int_equal(event.kind, LAB_EVENT_PAGE_NEW);
+	assert_int_equal(read_line(" q-1 [0] 7.5: kvm_exit:  reason EXIT_WRITE_CR3 rip 0x1",
+	                           &event), LAB_LINE_EVENT);
+	assert_int_equal(event.cause, LAB_CAUSE_CR3);
+	assert_int_equal(read_line(" q-1 [0] 7.5: kvm_exit:  vcpu 1 reason EXIT_NPF rip 0x1",
+	                           &event), LAB_LINE_EVENT);
+	assert_int_equal(event.kind, LAB_EVENT_TWO_DIMENSIONAL);
 	assert_int_equal(read_line(" q-1 [0] .. 7.5: kvm_mmu_get_page: sp gen 1", &event),
 	                 LAB_LINE_OTHER);
 }
