@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-# What the shell tests of the lab have in common. They set $program and $work, a folder of their own.
+# What the shell tests of the lab share. They set $program and $work, a folder of their own.
 passed=0
 failed=0
 
