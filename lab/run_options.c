@@ -53,6 +53,7 @@ static const struct setting settings[] = {
 	TRICK("no-exec-large"),
 	TRICK("no-lists"),
 	TRICK("no-quick-fill"),
+	TRICK("no-nested"),
 	{ "marks", KIND_FLAG, BOTH, AT(marks), 0, 0, NULL },
 	{ "live", KIND_NUMBER, BOTH, AT(live_s), 0, 3600, NULL },
 	{ "bare", KIND_FLAG, BOTH, AT(bare), 0, 0, NULL },

@@ -46,7 +46,8 @@ static void backtrace(const struct exception_frame *frame)
 bool exception_window(void)
 {
 	nmi_taken = false;
-	__asm__ volatile("stgi\n\tnop\n\tclgi" : : : "memory");
+	/* our own IF may be set for L2's sake [APM2 15.21.1] */
+	__asm__ volatile("pushf\n\tcli\n\tstgi\n\tnop\n\tclgi\n\tpopf" : : : "memory");
 	return nmi_taken;
 }
 

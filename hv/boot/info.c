@@ -120,6 +120,8 @@ static bool read_word(struct options *options, const char *word)
 		options->shadow = false;
 	else if (word_is(word, "paging=shadow"))
 		options->shadow = true;
+	else if (word_is(word, "no-nested"))
+		options->no_nested = true;
 	else if (word_is(word, "console=e9"))
 		options->console = CONSOLE_E9;
 	else if (word_is(word, "console=com2"))

@@ -22,6 +22,7 @@ struct options {
 	enum console console;
 	bool reset_at_end;
 	bool marks;         /* what the guest writes to the console's port asks for statistics */
+	bool no_nested;     /* the guest gets no SVM of its own */
 	bool shadow;        /* paging=shadow */
 	bool trace;         /* roots are traced to a port */
 	uint16_t exit_port; /* of isa-debug-exit; 0: none */

@@ -13,7 +13,7 @@
 #include "mem/guest.h"
 #include "mem/layout.h"
 #include "mem/move.h"
-#include "svm/guest.h"
+#include "svm/nsvm.h"
 #include "svm/registers.h"
 #include "svm/svm.h"
 
@@ -26,6 +26,7 @@ void hv_main(uint32_t multiboot_info)
 	features_read();
 	if (boot_info.options.shadow)
 		features_shadow();
+	features.nested = !boot_info.options.no_nested;
 	svm_check();
 	acpi_read();
 	move_to_top(guest_memory_needs());
@@ -34,6 +35,7 @@ void hv_main(uint32_t multiboot_info)
 	      features.guest.la57 ? 5u : 4u, own_memory.bytes >> 20, own_memory.base);
 
 	svm_init(&guest);
+	nsvm_init(&guest);
 	exit_msr_init();
 	exit_io_init();
 	stats_init();

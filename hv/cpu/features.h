@@ -11,6 +11,7 @@ struct features {
 	bool x2apic;
 	uint32_t asids;
 	struct rhz_host_cpu host;
+	bool nested;   /* the guest may have SVM of its own */
 	uint64_t cr4;           /* bits that the guest may set */
 	struct rhz_cpuid guest; /* what the guest's CPUID says of paging */
 };

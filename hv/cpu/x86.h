@@ -27,6 +27,7 @@
 #define EFER_SVME (1ull << 12)
 #define RFLAGS_FIXED (1ull << 1)
 #define RFLAGS_TF (1ull << 8)
+#define RFLAGS_IF (1ull << 9)
 #define RFLAGS_RF (1ull << 16)
 #define RFLAGS_VM (1ull << 17)
 #define RFLAGS_AC (1ull << 18)
@@ -153,6 +154,7 @@ bool wrmsr_safe(uint32_t msr, uint64_t value);
 CR_ACCESS(2)
 CR_ACCESS(3)
 CR_ACCESS(4)
+CR_ACCESS(8)
 
 /* Forgets one address under a tag [APM3 INVLPGA]. */
 HV_INLINE void invlpga(uint64_t gva, uint32_t asid)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* CPUID under shadow paging: what we do for the guest that the processor may not do itself. */
+/* CPUID: what we do for the guest that the processor does not, and what it does and we do not. */
 #include "cpu/features.h"
 #include "cpu/x86.h"
 #include "exit/event.h"
@@ -17,9 +17,34 @@
 #define LEAF7_C_PKS (1u << 31)
 #define LEAF7_D_CET_IBT (1u << 20)
 
+#define EXTENDED_C_SVM (1u << 2)
+#define EXTENDED_C_SKINIT (1u << 12)
+#define SVM_D_NESTED_PAGING (1u << 0)
+#define SVM_D_NEXT_RIP (1u << 3)
+#define SVM_D_FLUSH_BY_ASID (1u << 6)
+#define SVM_D_DECODE_ASSISTS (1u << 7)
+
 static uint32_t set_if(uint32_t word, uint32_t bit, bool set)
 {
 	return set ? word | bit : word & ~bit;
+}
+
+enum { NESTED_ASIDS = 0x8000 }; /* any number would do: the tags behind them are ours */
+
+/*
+ * SVM as L1 has it. Flush by ASID is ours to give: without it a KVM takes a new ASID for each
+ * flush, and each is a miss. What runs by itself in the processor, as virtual GIF, L1 does not get.
+ */
+static struct cpuid_regs svm_leaf(const struct guest *g)
+{
+	uint32_t given = SVM_D_FLUSH_BY_ASID;
+
+	if (!g->nsvm)
+		return (struct cpuid_regs){ 0 };
+	given = set_if(given, SVM_D_NESTED_PAGING, features.nested_paging);
+	given = set_if(given, SVM_D_NEXT_RIP, features.next_rip);
+	given = set_if(given, SVM_D_DECODE_ASSISTS, features.decode_assists);
+	return (struct cpuid_regs){ .a = 1, .b = NESTED_ASIDS, .d = given };
 }
 
 void exit_cpuid(struct guest *g)
@@ -40,6 +65,10 @@ void exit_cpuid(struct guest *g)
 		      ~(LEAF7_C_CET_SS | LEAF7_C_PKS);
 		r.d &= ~LEAF7_D_CET_IBT;
 	}
+	if (leaf == 0x80000001)
+		r.c = set_if(r.c, EXTENDED_C_SVM, g->nsvm) & ~EXTENDED_C_SKINIT;
+	else if (leaf == 0x8000000a)
+		r = svm_leaf(g);
 	g->reg[REG_RAX] = r.a;
 	g->reg[REG_RBX] = r.b;
 	g->reg[REG_RCX] = r.c;

@@ -9,9 +9,13 @@
 /* The exit interrupted an event's delivery: it is delivered at the next entry. */
 void event_requeue(struct guest *g);
 
+/* The event whose delivery the exit interrupted, as EVENTINJ takes it; 0: none. */
+uint64_t event_interrupted(const struct vmcb *vmcb);
+
 /*
  * Injects an exception; the instruction is not stepped over. If the exit interrupted the delivery
- * of another exception, the two make a double fault, or the guest's end, as the processor would.
+ * of another exception, the two make a double fault, or the guest's end, as the processor would. An
+ * exception of L2 may be L1's exit: g->vmcb is another one then.
  */
 void event_exception(struct guest *g, unsigned vector, uint32_t error_code);
 void event_ud(struct guest *g);

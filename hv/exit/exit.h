@@ -38,6 +38,7 @@ void exit_task_switch(struct guest *g);
 void exit_tracked(struct guest *g, uint64_t gva, uint64_t gpa);
 
 /* Under either paging: one to an APIC's page. Of gva the offset in the page alone is looked at. */
+void exit_nested_tracked(struct guest *g, uint64_t gpa);
 void exit_mmio_write(struct guest *g, uint64_t gva, uint64_t gpa);
 
 /* Exits that a single step alone asks for (exit/step.h): #DB, other exceptions, NMI. */

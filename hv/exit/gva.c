@@ -11,7 +11,7 @@
 #include "mem/guest.h"
 #include "mem/layout.h"
 #include "mem/string.h"
-#include "svm/guest.h"
+#include "svm/nsvm.h"
 
 #define PDPTE_RESERVED_LOW 0x1e6ull /* bits 2:1 and 8:5 [APM2 5.2.3] */
 
@@ -32,12 +32,21 @@ static bool read_entry(void *ctx, rhz_gpa at, unsigned bytes, uint64_t *value)
 static bool translate_nested(struct guest *g, uint64_t gva, uint64_t *gpa)
 {
 	const struct vmcb *v = g->vmcb;
+	struct rhz_l2_walk l2;
 	struct rhz_regs regs = {
 		.cr0 = v->cr0, .cr3 = v->cr3, .cr4 = v->cr4, .efer = v->efer,
 	};
 	struct rhz_mode mode;
 	struct rhz_walk walk;
 
+	if (g->in_l2 && g->nsvm->paging) {
+		regs = nsvm_regs(g);
+		if (rhz_vcpu_translate_l2(g->mmu, &regs, (rhz_gva){ gva }, 0, &l2) != RHZ_OK ||
+		    l2.outcome != RHZ_L2_OK)
+			return false;
+		*gpa = l2.gpa.v;
+		return true;
+	}
 	*gpa = gva;
 	if (!(v->cr0 & CR0_PG))
 		return true;

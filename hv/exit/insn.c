@@ -16,7 +16,8 @@ unsigned insn_bits(const struct guest *g)
 
 uint64_t insn_linear(const struct guest *g, unsigned segment, uint64_t offset)
 {
-	const struct vmcb *v = g->vmcb;
+	/* FS and GS are VMLOAD's, and so in L1's block */
+	const struct vmcb *v = segment >= INSN_FS ? g->vmcb_of[L1] : g->vmcb;
 
 	/* es, cs, ss, ds, fs and gs follow one another; in 64-bit code the last two have bases */
 	if (gva_is_64bit(g))
@@ -47,20 +48,50 @@ static const uint8_t *code(struct guest *g, uint8_t buffer[INSN_BUFFER], unsigne
 	return buffer;
 }
 
-bool insn_end(struct guest *g, unsigned opcode_bytes, uint64_t *rip)
+/*
+ * Where instructions without prefixes were found, by their rip. That the same bytes are still there
+ * is looked at; that the address still leads there is not: a guest that remaps its code between two
+ * exits of one instruction, and has another form of it there, deceives itself.
+ */
+enum { ENDS = 32 };
+static struct known_end { uint64_t rip, cr3; const uint8_t *at; uint32_t bytes; } ends[ENDS];
+
+static struct known_end *end_at(uint64_t rip)
 {
+	return &ends[(rip ^ rip >> 5) % ENDS];
+}
+
+static __attribute__((noinline)) bool find_end(struct guest *g, unsigned opcode_bytes,
+                                               uint64_t *rip)
+{
+	const uint64_t from = g->vmcb->rip;
 	uint8_t buffer[INSN_BUFFER];
 	unsigned count, length;
-	const uint8_t *at;
+	const uint8_t *at = code(g, buffer, &count);
+
+	length = insn_prefixes(at, count, insn_bits(g)) + opcode_bytes;
+	*rip = insn_advance(g, length);
+	if (length == opcode_bytes && at != buffer && *rip > from) {
+		*end_at(from) = (struct known_end){ from, g->vmcb->cr3, at, 0 };
+		memcpy(&end_at(from)->bytes, at, sizeof(uint32_t));
+	}
+	return length <= count;
+}
+
+bool insn_end(struct guest *g, unsigned opcode_bytes, uint64_t *rip)
+{
+	const uint64_t from = g->vmcb->rip;
+	const struct known_end *end = end_at(from);
 
 	if (features.next_rip && g->vmcb->next_rip) {
 		*rip = g->vmcb->next_rip;
 		return true;
 	}
-	at = code(g, buffer, &count);
-	length = insn_prefixes(at, count, insn_bits(g)) + opcode_bytes;
-	*rip = insn_advance(g, length);
-	return length <= count;
+	if (end->rip != from || end->cr3 != g->vmcb->cr3 || !end->at ||
+	    *(const uint32_t *)end->at != end->bytes)
+		return find_end(g, opcode_bytes, rip);
+	*rip = from + opcode_bytes;
+	return true;
 }
 
 bool insn_operand(struct guest *g, unsigned opcode_bytes, struct insn_operand *operand)

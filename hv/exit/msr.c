@@ -9,11 +9,13 @@
 #include "exit/event.h"
 #include "exit/exit.h"
 #include "exit/insn.h"
-#include "svm/guest.h"
+#include "mem/layout.h"
+#include "svm/nsvm.h"
 #include "svm/permission.h"
 #include "svm/registers.h"
 
-#define VM_CR_LOCK_SVMDIS 0x18ull
+#define VM_CR_LOCK (1ull << 3)
+#define VM_CR_SVMDIS (1ull << 4)
 #define SYSCFG_SMEE (1ull << 23)
 #define HWCR_SMMLOCK (1ull << 0)
 
@@ -58,6 +60,7 @@ static bool load_efer(struct guest *g, uint64_t value)
 		regs.efer = value;
 		return registers_load(g, &regs);
 	}
+	value &= ~EFER_SVME;
 	if ((g->vmcb->cr0 & CR0_PG) && ((value ^ g->vmcb->efer) & EFER_LME))
 		return false;
 	g->vmcb->efer = value | (g->vmcb->efer & EFER_LMA) | EFER_SVME;
@@ -73,7 +76,31 @@ static bool write_efer(struct guest *g, uint64_t value)
 		allowed &= ~EFER_FFXSR;
 	if (!(cpuid(0x80000001, 0).c >> 17 & 1))
 		allowed &= ~EFER_TCE;
-	return !(value & ~allowed) && load_efer(g, value);
+	if (g->nsvm)
+		allowed |= EFER_SVME;
+	if (value & ~allowed || !load_efer(g, value))
+		return false;
+	if (!g->in_l2)
+		g->svme = value & EFER_SVME;
+	return true;
+}
+
+/* Under L1's nested tables L2 has a PAT of its own [APM2 15.25.8]. */
+static bool l2_has_pat(const struct guest *g)
+{
+	return g->in_l2 && g->nsvm->paging;
+}
+
+/* Types 2 and 3 are reserved, as are bits 7:3 of each byte [APM2 7.8.2]. */
+static bool is_pat(uint64_t value)
+{
+	for (unsigned i = 0; i < 8; i++) {
+		const uint8_t type = (uint8_t)(value >> 8 * i);
+
+		if (type > 7 || type == 2 || type == 3)
+			return false;
+	}
+	return true;
 }
 
 /* False: #GP. */
@@ -89,10 +116,17 @@ static bool read_msr(struct guest *g, uint32_t msr, uint64_t *value)
 	case MSR_EFER:
 		*value = registers_efer(g);
 		return true;
+	case MSR_PAT: /* exits in L2 alone */
+		if (!l2_has_pat(g))
+			return rdmsr_safe(msr, value);
+		*value = g->vmcb->pat;
+		return true;
 	case MSR_VM_CR:
-		*value = VM_CR_LOCK_SVMDIS;
+		*value = g->nsvm ? VM_CR_LOCK : VM_CR_LOCK | VM_CR_SVMDIS;
 		return true;
 	case MSR_VM_HSAVE_PA:
+		*value = g->hsave_pa;
+		return true;
 	case MSR_SEV_STATUS:
 		*value = 0;
 		return true;
@@ -122,12 +156,23 @@ static bool write_msr(struct guest *g, uint32_t msr, uint64_t value)
 	switch (msr) {
 	case MSR_EFER:
 		return write_efer(g, value);
+	case MSR_PAT:
+		if (!l2_has_pat(g))
+			return wrmsr_safe(msr, value);
+		if (!is_pat(value))
+			return false;
+		g->vmcb->pat = value;
+		return true;
 	case MSR_APIC_BASE:
 		return apic_write_base(value);
 	case MSR_HWCR:
 		return rdmsr_safe(msr, &old) &&
 		       wrmsr_safe(msr, (value & ~HWCR_SMMLOCK) | (old & HWCR_SMMLOCK));
 	case MSR_VM_HSAVE_PA:
+		if (!g->nsvm || value % PAGE_BYTES || value >> features.host.maxphyaddr)
+			return false;
+		g->hsave_pa = value;
+		return true;
 	case MSR_SVM_LOCK_KEY:
 		return false; /* as without SVM enabled [APM2 15.30] */
 	case MSR_VM_CR:

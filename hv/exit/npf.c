@@ -2,7 +2,7 @@
 /* Nested page faults: the library maps; what it cannot is APIC writes, windows and the sink. */
 #include "exit/exit.h"
 #include "mem/guest.h"
-#include "svm/guest.h"
+#include "svm/nsvm.h"
 #include "svm/screen.h"
 
 void exit_npf(struct guest *g)
@@ -11,6 +11,10 @@ void exit_npf(struct guest *g)
 	struct rhz_fault fault;
 	unsigned access = 0;
 
+	if (g->in_l2 && g->nsvm->paging) {
+		nsvm_fault(g);
+		return;
+	}
 	if (info & RHZ_PF_W)
 		access |= RHZ_ACCESS_WRITE;
 	if (info & RHZ_PF_I)
@@ -31,8 +35,10 @@ void exit_npf(struct guest *g)
 		return;
 	case RHZ_FAULT_NO_MEMORY:
 		guest_died(g, "no memory for the guest's nested page tables");
+	case RHZ_FAULT_TRACKED: /* L1 writes to its own nested tables */
+		exit_nested_tracked(g, fault.gpa.v);
+		return;
 	case RHZ_FAULT_REFLECT:
-	case RHZ_FAULT_TRACKED:
 		break;
 	}
 	guest_died(g, "a nested fault that the library cannot mean");

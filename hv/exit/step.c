@@ -24,6 +24,7 @@
 #include "mem/frames.h"
 #include "mem/layout.h"
 #include "mem/string.h"
+#include "svm/gif.h"
 #include "svm/screen.h"
 
 #define P (1ull << 0)
@@ -60,6 +61,8 @@ static struct step {
 	uint8_t opcode;      /* INSTRUCTION: its first byte behind the prefixes */
 	uint64_t rflags, dr6; /* the guest's, before */
 	uint32_t exceptions; /* intercepted otherwise */
+	uint32_t word1;      /* ... of which NMI alone counts */
+	uint64_t masking;    /* V_INTR_MASKING otherwise */
 	bool nmi;            /* one came and is owed */
 	bool ran;            /* its translations may be cached ... */
 	uint32_t tag;        /* ... under this tag */
@@ -210,6 +213,8 @@ static void begin(struct guest *g)
 	step.rflags = v->rflags;
 	step.dr6 = v->dr6;
 	step.exceptions = v->intercept_exceptions;
+	step.word1 = v->intercept1;
+	step.masking = v->interrupt_control & V_INTR_MASKING;
 	step.software = false;
 	if (v->exit_interrupt & EVENT_VALID) {
 		if (!features.host.nx)
@@ -262,8 +267,8 @@ static void close(struct guest *g)
 	struct vmcb *v = g->vmcb;
 
 	v->intercept_exceptions = step.exceptions;
-	v->intercept1 &= ~INTERCEPT1_NMI;
-	v->interrupt_control &= ~V_INTR_MASKING;
+	v->intercept1 &= ~INTERCEPT1_NMI | (step.word1 & INTERCEPT1_NMI);
+	v->interrupt_control &= ~V_INTR_MASKING | step.masking;
 	for (unsigned i = 0; i < step.pages; i++)
 		rhz_vm_wrote(g->vm, 0, (rhz_gpa){ step.page[i].gpa }, PAGE_BYTES);
 	step.kind = NONE;
@@ -362,11 +367,10 @@ void exit_exception(struct guest *g)
 
 void exit_nmi(struct guest *g)
 {
-	const bool came = exception_window();
-
-	if (step.kind == NONE)
+	if (step.kind != NONE)
+		step.nmi |= exception_window();
+	else if (!gif_holds_nmi(g))
 		guest_died(g, "an exit that was not asked for");
-	step.nmi |= came;
 }
 
 bool step_fault(struct guest *g, uint32_t error_code)

@@ -13,6 +13,7 @@
 #include "mem/guest.h"
 #include "mem/layout.h"
 #include "svm/guest.h"
+#include "svm/screen.h"
 
 #define DR7_BREAKPOINTS 0xffull
 #define CR0_AM (1ull << 18)
@@ -88,6 +89,8 @@ static const void *string_source(struct guest *g, const struct insn *insn, uint6
 	if (v->rflags & RFLAGS_AC)
 		access |= RHZ_ACCESS_AC;
 	*gva = insn_linear(g, insn->segment, g->reg[REG_RSI] & insn_address_mask(insn));
+	if (!g->shadow)
+		return NULL;
 	/* a walk that has yet to set A bits is the processor's */
 	if (rhz_vcpu_translate(g->mmu, (rhz_gva){ *gva }, access, &walk) != RHZ_WALK_OK ||
 	    !walk.accessed)
@@ -131,10 +134,12 @@ static bool emulate(struct guest *g, const struct insn *insn, uint64_t gva, uint
 	const uint64_t offset = insn_offset(insn, g->reg, next);
 	const bool aligned = !(gpa & (insn->bytes - 1u));
 	const bool string = insn->op >= INSN_STOS;
+	uint64_t differs;
 	void *at;
 
 	/* Another operand faulted, or the code has changed since. */
-	if (insn_linear(g, string ? INSN_ES : insn->segment, offset) != gva)
+	differs = insn_linear(g, string ? INSN_ES : insn->segment, offset) ^ gva;
+	if (g->shadow ? differs : differs % PAGE_BYTES)
 		return false;
 	if (!aligned && (gpa % PAGE_BYTES + insn->bytes > PAGE_BYTES || insn->bytes == 16 ||
 	                 (v->cpl == 3 && v->cr0 & CR0_AM && v->rflags & RFLAGS_AC)))
@@ -203,4 +208,17 @@ void exit_tracked(struct guest *g, uint64_t gva, uint64_t gpa)
 		step_open(g, gva, gpa);
 	else if (!gva_code_quick(g, &code) || !emulate_quick(g, gva, gpa, code))
 		emulate_any(g, gva, gpa);
+}
+
+void exit_nested_tracked(struct guest *g, uint64_t gpa)
+{
+	struct insn insn;
+
+	/* The fault tells a physical address: of the linear one, where in its page. */
+	if (!(g->vmcb->exit_interrupt & EVENT_VALID) && insn_at_rip(g, &insn) == INSN_OK &&
+	    emulate(g, &insn, gpa, gpa))
+		return;
+	/* The tables that the processor walks are the guest's own: there is no stepping over it. */
+	if (!rhz_vm_unshadow(g->vm, 0, (rhz_gpa){ gpa }))
+		guest_died(g, "a store to nested tables in use by an instruction not decoded");
 }

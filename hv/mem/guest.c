@@ -81,19 +81,21 @@ static const struct rhz_host traced_host = {
  */
 static uint32_t quota(uint64_t top)
 {
-	const uint64_t pages = boot_info.options.shadow ? top / PAGE_BYTES / 32 :
-	                                                  top / LARGE_BYTES;
+	uint64_t pages = boot_info.options.shadow ? top / PAGE_BYTES / 32 : top / LARGE_BYTES;
 
+	if (features.nested)
+		pages += top / PAGE_BYTES / 64; /* for its own guests */
 	return (uint32_t)(pages + SPARE_PAGES);
 }
 
 static struct rhz_vm_config vm_config(void)
 {
 	const uint64_t top = map_top(&machine_map, UINT64_MAX);
+	const enum rhz_paging_kind nested = features.guest.la57 ? RHZ_NPT_5LEVEL : RHZ_NPT_4LEVEL;
 
 	return (struct rhz_vm_config){
-		.kind = boot_info.options.shadow ? RHZ_SHADOW :
-		        features.guest.la57 ? RHZ_NPT_5LEVEL : RHZ_NPT_4LEVEL,
+		.kind = boot_info.options.shadow ? RHZ_SHADOW : nested,
+		.nested = features.nested && features.nested_paging ? nested : RHZ_SHADOW,
 		.host_cpu = features.host,
 		.cpuid = features.guest,
 		.quota = quota(top),
@@ -115,7 +117,7 @@ uint64_t guest_memory_needs(void)
 			bytes += rhz_ram_size(range->bytes) + PAGE_BYTES;
 	}
 	/* Control blocks, permission maps, the sink, and each size rounded to a page. */
-	return bytes + 24 * PAGE_BYTES;
+	return bytes + 64 * PAGE_BYTES;
 }
 
 static unsigned add_ram(struct guest *g, uint64_t from, uint64_t bytes)

@@ -6,6 +6,7 @@
 /* Offsets for run.S. */
 #define GUEST_VMCB_PA 136
 #define GUEST_HOST_VMCB_PA 144
+#define GUEST_STATE_PA 152
 
 #ifndef __ASSEMBLER__
 #include <rhizome/rhizome.h>
@@ -26,12 +27,38 @@ struct exit_record { uint64_t code, info1, info2, rip; };
 struct code_page { uint64_t gva, root, removals; const uint8_t *at; };
 enum { CODE_PAGES = 64, CODE_PAGE_BYTES = 4096 };
 
+/* What exits for our sake, whoever runs; and what more where our tables shadow. */
+struct intercepts {
+	uint32_t word1, word2, word3;
+	uint32_t shadow1, shadow3, shadow_exceptions;
+};
+
+enum { L1, L2 };
+
 struct guest {
 	uint64_t reg[REGS];
-	struct vmcb *vmcb;
+	struct vmcb *vmcb; /* the control block in use */
 	uint64_t vmcb_pa, host_vmcb_pa;
+	uint64_t state_pa; /* of L1's block, which has what VMLOAD loads, for L2 as well */
 
-	bool shadow; /* paging=shadow: the processor walks our tables of the guest's */
+	bool shadow; /* the processor walks our tables of those of L1, or L2, whoever runs */
+	/* Any of these makes a turn of the loop a special one; a single test tells. */
+	union {
+		struct {
+			bool in_l2;    /* and not L1 */
+			bool stepping; /* exit/step.c has a say in the next entry */
+			bool watched;  /* statistics now and then, or a trace, are wanted */
+		};
+		uint32_t special;
+	};
+	bool gif;      /* L1's */
+	bool nmi_held; /* for L1, until its GIF is 1 */
+	bool svme;     /* EFER.SVME as L1 has it */
+	uint64_t hsave_pa; /* VM_HSAVE_PA as L1 wrote it; we need none of it */
+	struct vmcb *vmcb_of[2];
+	uint64_t vmcb_pa_of[2];
+	struct intercepts own;
+	struct nsvm *nsvm; /* null: L1 has no SVM */
 	struct rhz_vm *vm;
 	struct rhz_vcpu *mmu;
 	struct rhz_cpu cpu;
@@ -39,8 +66,6 @@ struct guest {
 	const struct rhz_vm_stats *vm_stats;
 	struct code_page code[CODE_PAGES];
 	bool flush_address; /* the library asked for it at the last nested fault */
-	bool watched;       /* statistics now and then, or a trace, are wanted */
-	bool stepping;      /* exit/step.c has a say in the next entry */
 
 	uint64_t exits;
 	uint64_t exits_of[EXIT_KINDS];
@@ -55,6 +80,7 @@ static inline struct code_page *code_page_of(struct guest *g, uint64_t gva)
 
 _Static_assert(offsetof(struct guest, vmcb_pa) == GUEST_VMCB_PA, "as run.S has it");
 _Static_assert(offsetof(struct guest, host_vmcb_pa) == GUEST_HOST_VMCB_PA, "as run.S has it");
+_Static_assert(offsetof(struct guest, state_pa) == GUEST_STATE_PA, "as run.S has it");
 
 extern struct guest guest;
 

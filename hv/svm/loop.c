@@ -8,7 +8,8 @@
 #include "exit/stats.h"
 #include "exit/step.h"
 #include "exit/trace.h"
-#include "svm/guest.h"
+#include "svm/gif.h"
+#include "svm/nsvm.h"
 #include "svm/screen.h"
 
 /* run.S: enters the guest, calls svm_turn at its exit, and so for ever. */
@@ -47,6 +48,16 @@ static __attribute__((noinline)) void prepare_step(struct guest *g)
 	g->vmcb->cr3 = entry.root.v;
 	g->vmcb->asid = entry.tag;
 	g->vmcb->tlb_control = tlb_control(entry.flush);
+	if (g->in_l2)
+		gif_enter(g); /* a step masks interrupts by our IF = 0, L2 wants L1's */
+}
+
+static __attribute__((noinline)) void prepare_specially(struct guest *g)
+{
+	if (g->stepping)
+		prepare_step(g);
+	if (g->watched)
+		trace_entry();
 }
 
 /* Asks the library what to run under. There is one vCPU, so nobody need be told that it runs. */
@@ -67,9 +78,22 @@ static inline void prepare(struct guest *g)
 	vmcb->tlb_control = TLB_FLUSH_NONE;
 	if (__builtin_expect(g->entry.flush != RHZ_FLUSH_NONE, 0))
 		vmcb->tlb_control = tlb_control(g->entry.flush);
-	if (__builtin_expect(g->stepping, 0))
-		prepare_step(g);
 	vmcb->rax = g->reg[REG_RAX];
+	if (__builtin_expect(g->special, 0))
+		prepare_specially(g);
+}
+
+static __attribute__((noinline)) void turn_specially(struct guest *g)
+{
+	if (g->watched) {
+		stats_tick(g);
+		trace_exit();
+	}
+	if (g->in_l2 && nsvm_takes_exit(g))
+		return;
+	if (g->vmcb->exit_interrupt & EVENT_VALID)
+		event_requeue(g);
+	exit_handle(g);
 }
 
 void svm_turn(void)
@@ -83,16 +107,14 @@ void svm_turn(void)
 		vmcb->exit_code, vmcb->exit_info1, vmcb->exit_info2, vmcb->rip,
 	};
 	vmcb->event = 0;
-	if (__builtin_expect(vmcb->exit_interrupt & EVENT_VALID, 0))
-		event_requeue(g);
-	if (__builtin_expect(g->watched, 0)) {
-		stats_tick(g);
-		trace_exit();
+	if (__builtin_expect(g->special, 0)) {
+		turn_specially(g);
+	} else {
+		if (__builtin_expect(vmcb->exit_interrupt & EVENT_VALID, 0))
+			event_requeue(g);
+		exit_handle(g);
 	}
-	exit_handle(g);
 	prepare(g);
-	if (__builtin_expect(g->watched, 0))
-		trace_entry();
 }
 
 void svm_loop(struct guest *g)

@@ -5,10 +5,14 @@
 #include "cpu/features.h"
 #include "cpu/x86.h"
 #include "svm/guest.h"
+#include "svm/nsvm.h"
 #include "svm/screen.h"
 
-/* Bits of CR0 that the guest may change without an exit [APM2 15.9, CR0_SEL_WRITE]. */
-#define CR0_LIVE (CR0_TS | CR0_MP)
+/*
+ * Bits of CR0 that the control block has as they are: the guest changes TS and MP without an exit
+ * [APM2 15.9, CR0_SEL_WRITE], and L2 may page in real mode, which the library does not know of.
+ */
+#define CR0_TRUE (CR0_TS | CR0_MP | CR0_PE)
 
 /* What acts on pages of the guest's alone, and must not act where it has no pages. */
 #define CR4_PAGED (RHZ_CR4_SMEP | RHZ_CR4_SMAP | RHZ_CR4_PKE | RHZ_CR4_PGE)
@@ -17,7 +21,7 @@ uint64_t registers_cr0(const struct guest *g)
 {
 	if (!g->shadow)
 		return g->vmcb->cr0;
-	return (rhz_vcpu_regs(g->mmu)->cr0 & ~CR0_LIVE) | (g->vmcb->cr0 & CR0_LIVE);
+	return (rhz_vcpu_regs(g->mmu)->cr0 & ~CR0_TRUE) | (g->vmcb->cr0 & CR0_TRUE);
 }
 
 uint64_t registers_cr4(const struct guest *g)
@@ -27,17 +31,22 @@ uint64_t registers_cr4(const struct guest *g)
 
 uint64_t registers_efer(const struct guest *g)
 {
-	return g->shadow ? rhz_vcpu_regs(g->mmu)->efer : g->vmcb->efer & ~EFER_SVME;
+	const uint64_t efer = g->shadow ? rhz_vcpu_regs(g->mmu)->efer : g->vmcb->efer & ~EFER_SVME;
+
+	return efer | (g->svme ? EFER_SVME : 0);
 }
 
 /*
  * SVM has no shadow of CR0 and CR4 to be read in their place, so reads exit while the two differ.
  * Writes of CR0 exit always then: selective interception compares with the control block's.
  */
-static void intercept(struct vmcb *vmcb, const struct rhz_regs *regs)
+static void intercept(struct guest *g, const struct rhz_regs *regs)
 {
 	uint32_t cr = INTERCEPT_CR_READ(3) | INTERCEPT_CR_WRITE(3) | INTERCEPT_CR_WRITE(4);
+	struct vmcb *vmcb = g->vmcb;
 
+	if (g->in_l2)
+		cr |= g->nsvm->control.intercept_cr;
 	vmcb->intercept1 &= ~INTERCEPT1_CR0_SEL_WRITE;
 	if (vmcb->cr0 != regs->cr0)
 		cr |= INTERCEPT_CR_READ(0) | INTERCEPT_CR_WRITE(0);
@@ -52,7 +61,7 @@ static void intercept(struct vmcb *vmcb, const struct rhz_regs *regs)
  * The processor always pages, by tables of ours that have NX and need WP; in real mode too
  * [APM2 15.19]. Guests outside long mode run on PAE tables. PCIDE stays 0: a tag is an ASID.
  */
-static void apply(struct guest *g)
+void registers_apply(struct guest *g)
 {
 	const struct rhz_regs *regs = rhz_vcpu_regs(g->mmu);
 	struct vmcb *vmcb = g->vmcb;
@@ -66,7 +75,7 @@ static void apply(struct guest *g)
 		vmcb->cr4 = (vmcb->cr4 | CR4_PAE) & ~CR4_LA57;
 		vmcb->efer &= ~EFER_LME;
 	}
-	intercept(vmcb, regs);
+	intercept(g, regs);
 }
 
 static bool loaded(struct guest *g, enum rhz_load_result result)
@@ -80,12 +89,12 @@ bool registers_load(struct guest *g, const struct rhz_regs *wanted)
 {
 	struct rhz_regs regs = *wanted;
 
-	regs.efer &= ~EFER_LMA;
+	regs.efer &= ~(EFER_LMA | EFER_SVME);
 	if ((regs.cr0 & CR0_PG) && (regs.efer & EFER_LME))
 		regs.efer |= EFER_LMA; /* [APM2 14.6.1] */
 	if (!loaded(g, rhz_vcpu_load_regs(g->mmu, &regs)))
 		return false;
-	apply(g);
+	registers_apply(g);
 	return true;
 }
 

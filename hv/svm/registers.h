@@ -25,6 +25,9 @@ uint64_t registers_efer(const struct guest *g);
  */
 bool registers_load(struct guest *g, const struct rhz_regs *wanted);
 
+/* What the library has goes to the control block in use, which L2's VMRUN has changed. */
+void registers_apply(struct guest *g);
+
 /* MOV to CR3 under shadow paging; false: #GP. */
 bool registers_load_cr3(struct guest *g, uint64_t cr3);
 

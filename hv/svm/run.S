@@ -15,8 +15,9 @@
 	.text
 	.globl svm_run
 svm_run:
-	mov guest + GUEST_VMCB_PA(%rip), %rax
+	mov guest + GUEST_STATE_PA(%rip), %rax
 	vmload %rax
+	mov guest + GUEST_VMCB_PA(%rip), %rax
 	mov REG(1), %rcx
 	mov REG(2), %rdx
 	mov REG(3), %rbx
@@ -32,9 +33,8 @@ svm_run:
 	mov REG(14), %r14
 	mov REG(15), %r15
 	vmrun %rax
-	vmsave %rax
 
-	/* rax and rsp are ours again [APM2 15.6]. */
+	/* rax, rsp and rflags are ours again [APM2 15.6]. */
 	mov %rcx, REG(1)
 	mov %rdx, REG(2)
 	mov %rbx, REG(3)
@@ -49,11 +49,10 @@ svm_run:
 	mov %r13, REG(13)
 	mov %r14, REG(14)
 	mov %r15, REG(15)
+	mov guest + GUEST_STATE_PA(%rip), %rax
+	vmsave %rax
 	mov guest + GUEST_HOST_VMCB_PA(%rip), %rax
 	vmload %rax
-
-	xor %ebp, %ebp /* where a backtrace ends */
-	cld
 	call svm_turn
 	jmp svm_run
 

@@ -38,34 +38,43 @@ static void set_segment(struct vmcb_segment *segment, uint16_t selector, uint16_
 	*segment = (struct vmcb_segment){ selector, attributes, 0xffffffff, 0 };
 }
 
-/* What must never be the guest's (docs/hypervisor.md says why); the rest runs without an exit. */
-static void set_intercepts(struct vmcb *vmcb)
+/*
+ * What must never be the guest's (docs/hypervisor.md says why), and CPUID, which tells it what it
+ * has; the rest runs without an exit.
+ *
+ * Shadow paging needs more: control registers are svm/registers.c's. A task switch would load CR3
+ * without an exit. PCID and INVPCID may be ours alone: then the processor knows the instruction as
+ * #UD, and may refuse CR3's bit 63 and CR4.PCIDE before it looks at intercepts.
+ */
+static void choose_intercepts(struct intercepts *own)
 {
-	vmcb->intercept1 = INTERCEPT1_SMI | INTERCEPT1_INIT | INTERCEPT1_INVD |
-	                   INTERCEPT1_INVLPGA | INTERCEPT1_IOIO | INTERCEPT1_MSR |
-	                   INTERCEPT1_SHUTDOWN;
-	vmcb->intercept2 = INTERCEPT2_VMRUN | INTERCEPT2_VMMCALL | INTERCEPT2_VMLOAD |
-	                   INTERCEPT2_VMSAVE | INTERCEPT2_STGI | INTERCEPT2_CLGI |
-	                   INTERCEPT2_SKINIT;
+	own->word1 = INTERCEPT1_SMI | INTERCEPT1_INIT | INTERCEPT1_CPUID | INTERCEPT1_INVD |
+	             INTERCEPT1_INVLPGA | INTERCEPT1_IOIO | INTERCEPT1_MSR | INTERCEPT1_SHUTDOWN;
+	own->word2 = INTERCEPT2_VMRUN | INTERCEPT2_VMMCALL | INTERCEPT2_VMLOAD |
+	             INTERCEPT2_VMSAVE | INTERCEPT2_STGI | INTERCEPT2_CLGI | INTERCEPT2_SKINIT;
 	if (features.invlpgb)
-		vmcb->intercept3 = INTERCEPT3_INVLPGB | INTERCEPT3_TLBSYNC;
+		own->word3 = INTERCEPT3_INVLPGB | INTERCEPT3_TLBSYNC;
+
+	own->shadow1 = INTERCEPT1_INVLPG | INTERCEPT1_TASK_SWITCH;
+	own->shadow_exceptions = INTERCEPT_EXCEPTION(VECTOR_PF);
+	if (features.invpcid)
+		own->shadow3 = INTERCEPT3_INVPCID;
+	else
+		own->shadow_exceptions |= INTERCEPT_EXCEPTION(VECTOR_UD);
+	if (!features.pcid)
+		own->shadow_exceptions |= INTERCEPT_EXCEPTION(VECTOR_GP);
 }
 
-/*
- * What shadow paging needs beside: control registers are svm/registers.c's. A task switch would
- * load CR3 without an exit. PCID and INVPCID may be ours alone: then the processor knows the
- * instruction as #UD, and may refuse CR3's bit 63 and CR4.PCIDE before it looks at intercepts.
- */
-static void intercept_shadow(struct vmcb *vmcb)
+static void set_intercepts(const struct guest *g, struct vmcb *vmcb)
 {
-	vmcb->intercept1 |= INTERCEPT1_CPUID | INTERCEPT1_INVLPG | INTERCEPT1_TASK_SWITCH;
-	vmcb->intercept_exceptions = INTERCEPT_EXCEPTION(VECTOR_PF);
-	if (features.invpcid)
-		vmcb->intercept3 |= INTERCEPT3_INVPCID;
-	else
-		vmcb->intercept_exceptions |= INTERCEPT_EXCEPTION(VECTOR_UD);
-	if (!features.pcid)
-		vmcb->intercept_exceptions |= INTERCEPT_EXCEPTION(VECTOR_GP);
+	vmcb->intercept1 = g->own.word1;
+	vmcb->intercept2 = g->own.word2;
+	vmcb->intercept3 = g->own.word3;
+	if (g->shadow) {
+		vmcb->intercept1 |= g->own.shadow1;
+		vmcb->intercept3 |= g->own.shadow3;
+		vmcb->intercept_exceptions = g->own.shadow_exceptions;
+	}
 }
 
 void svm_init(struct guest *g)
@@ -76,7 +85,10 @@ void svm_init(struct guest *g)
 	if (!vmcb || !host || !save)
 		end(END_REFUSED, "too little memory for the control blocks");
 	g->vmcb = vmcb;
-	g->vmcb_pa = direct_pa(vmcb);
+	g->vmcb_pa = g->state_pa = direct_pa(vmcb);
+	g->vmcb_of[L1] = vmcb;
+	g->vmcb_pa_of[L1] = g->vmcb_pa;
+	g->gif = true;
 	g->host_vmcb_pa = direct_pa(host);
 	wrmsr(MSR_EFER, rdmsr(MSR_EFER) | EFER_SVME);
 	wrmsr(MSR_VM_HSAVE_PA, direct_pa(save));
@@ -85,13 +97,11 @@ void svm_init(struct guest *g)
 
 	/* Nothing of the block is taken from the processor's cache of it [APM2 15.15]. */
 	vmcb->clean = 0;
-	set_intercepts(vmcb);
-	permission_init(vmcb);
 	g->shadow = boot_info.options.shadow;
-	if (g->shadow)
-		intercept_shadow(vmcb);
-	else
-		vmcb->nested_control = NESTED_PAGING;
+	choose_intercepts(&g->own);
+	set_intercepts(g, vmcb);
+	permission_init(vmcb);
+	vmcb->nested_control = g->shadow ? 0 : NESTED_PAGING;
 	/* So that we can read the guest's protection keys. */
 	if (features.guest.pku)
 		write_cr4(read_cr4() | CR4_PKE);

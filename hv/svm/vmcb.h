@@ -37,6 +37,7 @@
 #define TLB_FLUSH_NONE 0u
 #define TLB_FLUSH_ALL 1u
 #define TLB_FLUSH_ASID 3u
+#define TLB_FLUSH_ASID_LOCAL 7u
 
 /* EVENTINJ and EXITINTINFO [APM2 15.20]. */
 #define EVENT_VECTOR 0xffull
@@ -47,6 +48,13 @@
 #define EVENT_SOFTWARE (4ull << 8)
 #define EVENT_HAS_ERROR_CODE (1ull << 11)
 #define EVENT_VALID (1ull << 31)
+
+/* Interrupt control [APM2 15.21]. */
+#define V_TPR 0xffull
+#define V_IRQ (1ull << 8)
+#define V_PRIORITY (0xfull << 16)
+#define V_IGNORE_TPR (1ull << 20)
+#define V_VECTOR (0xffull << 32)
 
 #define NESTED_PAGING (1ull << 0)
 #define V_INTR_MASKING (1ull << 24)
@@ -91,6 +99,7 @@ enum {
 };
 /* QEMU 7.2 writes 32 bits of it, real processors 64: compare the low half. */
 #define EXIT_INVALID 0xffffffffu
+#define EXIT_INVALID_64 (~0ull)
 
 /* Bits of a code segment's attributes [APM2 4.8.1]. */
 #define SEGMENT_LONG (1u << 9)
@@ -102,6 +111,8 @@ struct vmcb_segment {
 	uint32_t limit;
 	uint64_t base;
 };
+
+enum { INTERCEPT_WORDS = 6 }; /* bit n of word w: exit code 32 * w + n */
 
 struct vmcb {
 	uint32_t intercept_cr, intercept_dr, intercept_exceptions;

@@ -46,7 +46,8 @@ def probe():
 
 def attacks():
     """No attack takes the machine: every check that the guest makes afterwards holds."""
-    for options in [], ["--no-large-pages"], ["--cpus", "2"], ["--memory", "64"]:
+    for options in ([], ["--no-large-pages"], ["--cpus", "2"], ["--memory", "64"], ["--no-nested"],
+                    ["--paging", "shadow"], ["--paging", "shadow", "--no-nested"]):
         status, out, err = run_probe("keep", *options)
         ended = re.search(r"^(\d+) passed, 0 failed$", out, re.M)
         check(status == 1 and ended and int(ended[1]) >= 37, f"attacks with {options}",

@@ -12,19 +12,26 @@
 #include "exit/event.h"
 #include "exit/insn.h"
 #include "mem/guest.h"
-#include "svm/guest.h"
+#include "svm/nsvm.h"
 
 enum { CODE = 0x1000, TABLES = 0x3000, MEMORY = 0x9000 };
 
 struct features features;
 static uint8_t memory[MEMORY];
 static struct vmcb vmcb;
-static struct guest g = { .vmcb = &vmcb };
+static struct guest g = { .vmcb = &vmcb, .vmcb_of = { &vmcb } };
 
 void *guest_memory_at(struct guest *of, uint64_t gpa, uint64_t bytes)
 {
 	(void)of;
 	return gpa > MEMORY || bytes > MEMORY - gpa ? NULL : memory + gpa;
+}
+
+struct rhz_regs nsvm_regs(const struct guest *of)
+{
+	(void)of;
+	fail_msg("there is no L2");
+	return (struct rhz_regs){ 0 };
 }
 
 void event_reflect(struct guest *of, uint64_t gva, const struct rhz_fault *fault)

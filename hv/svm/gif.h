@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: MIT */
+/* L1's global interrupt flag [APM2 15.17], over interrupts that reach L1 without us. */
+#ifndef HV_SVM_GIF_H
+#define HV_SVM_GIF_H
+
+#include <stdbool.h>
+
+struct guest;
+
+/* CLGI, #VMEXIT: from now on nothing interrupts L1. */
+void gif_clear(struct guest *g);
+
+/* STGI: what has waited comes. */
+void gif_set(struct guest *g);
+
+/* VMRUN: L2 runs with GIF = 1. Sets our interrupt flag as the control block in use wants it. */
+void gif_enter(struct guest *g);
+
+/* An NMI came while GIF was 0; true if it is to wait. */
+bool gif_holds_nmi(struct guest *g);
+
+#endif
