@@ -26,7 +26,7 @@ static const char usage[] =
 "\n"
 "  --paging KIND       nested (default): the processor walks the guest's tables and ours;\n"
 "                      shadow: it walks ours alone\n"
-"  --roots N           cached roots beside the current one, 0 to 64 (default 16)\n"
+"  --roots N           cached roots beside the current one, 0 to 64 (default 32)\n"
 "  --root-policy P     none, victim, current-first (default), at-creation, random-4, pinned\n"
 "  --no-X              without one of the tricks: prefetch, unsync, root-reuse, tags,\n"
 "                      large-pages, mmio-cache, exec-large, lists, quick-fill; nested:\n"

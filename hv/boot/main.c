@@ -36,6 +36,7 @@ void hv_main(uint32_t multiboot_info)
 
 	svm_init(&guest);
 	nsvm_init(&guest);
+	exit_init();
 	exit_msr_init();
 	exit_io_init();
 	stats_init();

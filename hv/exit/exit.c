@@ -22,11 +22,11 @@ static void exit_ends(struct guest *g)
 }
 
 struct reaction {
-	void (*handle)(struct guest *g); /* null: see react_otherwise */
+	void (*handle)(struct guest *g); /* never null once exit_init has run */
 	enum exit_kind kind;
 };
 
-static const struct reaction reactions[EXIT_CODES] = {
+static struct reaction reactions[EXIT_CODES] = {
 	[EXIT_CR_READ + 0] = { exit_cr_read, KIND_CR_READ },
 	[EXIT_CR_READ + 3] = { exit_cr_read, KIND_CR_READ },
 	[EXIT_CR_READ + 4] = { exit_cr_read, KIND_CR_READ },
@@ -59,32 +59,39 @@ static const struct reaction reactions[EXIT_CODES] = {
 	[EXIT_TLBSYNC] = { exit_svm_instruction, KIND_SVM },
 };
 
-static inline void react(struct guest *g, const struct reaction *reaction)
+void exit_init(void)
 {
-	g->exits_of[reaction->kind]++;
-	reaction->handle(g);
+	/* Exceptions that are intercepted during a single step alone. */
+	const struct reaction exception = { exit_exception, KIND_STEP };
+	const struct reaction end_of_guest = { exit_ends, KIND_OTHER };
+
+	for (unsigned code = 0; code < EXIT_CODES; code++) {
+		if (!reactions[code].handle)
+			reactions[code] = code - EXIT_EXCEPTION < VECTORS ? exception :
+			                                                    end_of_guest;
+	}
+}
+
+static inline void react(struct guest *g, enum exit_kind kind, void (*handle)(struct guest *g))
+{
+	g->exits_of[kind]++;
+	handle(g);
 }
 
 static __attribute__((noinline)) void react_otherwise(struct guest *g)
 {
-	/* Exceptions that are intercepted during a single step alone. */
-	static const struct reaction exception = { exit_exception, KIND_STEP };
-	static const struct reaction nested_fault = { exit_npf, KIND_NPF };
-	static const struct reaction end_of_guest = { exit_ends, KIND_OTHER };
-	const uint32_t code = (uint32_t)g->vmcb->exit_code;
-
-	if (code == EXIT_NPF)
-		react(g, &nested_fault);
+	if (g->vmcb->exit_code == EXIT_NPF)
+		react(g, KIND_NPF, exit_npf);
 	else
-		react(g, code - EXIT_EXCEPTION < VECTORS ? &exception : &end_of_guest);
+		react(g, KIND_OTHER, exit_ends);
 }
 
 void exit_handle(struct guest *g)
 {
-	const uint32_t code = (uint32_t)g->vmcb->exit_code;
+	const uint64_t code = g->vmcb->exit_code;
 
-	if (__builtin_expect(code < EXIT_CODES && reactions[code].handle, 1))
-		react(g, &reactions[code]);
+	if (__builtin_expect(code < EXIT_CODES, 1))
+		react(g, reactions[code].kind, reactions[code].handle);
 	else
 		react_otherwise(g);
 }

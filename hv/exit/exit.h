@@ -8,6 +8,9 @@
 
 struct guest;
 
+/* What the codes without a handler of their own lead to; called once. */
+void exit_init(void);
+
 /* Calls the handler of the exit that just happened. */
 void exit_handle(struct guest *g);
 

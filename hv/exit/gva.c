@@ -84,6 +84,15 @@ static bool shadow_page(const struct guest *g, uint64_t gva, uint64_t *page)
 	}
 }
 
+/*
+ * How a page is remembered: outside long mode under an address that no code there has, so that
+ * gva_code_quick, which looks at the L bit alone, does not find it.
+ */
+static uint64_t code_page_name(const struct guest *g, uint64_t gva)
+{
+	return (gva & -PAGE_BYTES) | (g->entry.levels < 4 ? 1ull << 63 : 0);
+}
+
 static const uint8_t *code_page(struct guest *g, uint64_t gva)
 {
 	uint64_t page = gva & -PAGE_BYTES, removals;
@@ -95,15 +104,15 @@ static const uint8_t *code_page(struct guest *g, uint64_t gva)
 		                                        : NULL;
 	removals = g->vm_stats->removals;
 	known = code_page_of(g, gva);
-	if (__builtin_expect(known->gva == page && known->root == g->entry.root.v &&
-	                     known->removals == removals, 1))
+	if (known->gva == code_page_name(g, gva) && known->root == g->entry.root.v &&
+	    known->removals == removals)
 		return known->at;
 	if (shadow_page(g, gva, &page)) {
 		/* what is memory stays memory: that it is was looked at before */
 		const uint8_t *at = known->at == direct(page) ? known->at :
 		                    guest_memory_at(g, page, PAGE_BYTES);
 
-		*known = (struct code_page){ gva & -PAGE_BYTES, g->entry.root.v,
+		*known = (struct code_page){ code_page_name(g, gva), g->entry.root.v,
 		                             at ? removals : UINT64_MAX, at };
 		return at;
 	}

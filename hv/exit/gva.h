@@ -31,7 +31,7 @@ HV_INLINE bool gva_code_quick(struct guest *g, uint32_t *bytes)
 	const uint64_t offset = rip ^ known->gva; /* on another page, it is larger than a page */
 
 	if (__builtin_expect(offset > CODE_PAGE_BYTES - 4 || known->root != g->entry.root.v ||
-	                     known->removals != g->vm_stats->removals || g->entry.levels < 4 ||
+	                     known->removals != g->vm_stats->removals ||
 	                     !(g->vmcb->cs.attributes & SEGMENT_LONG), 0))
 		return false;
 	*bytes = *(const uint32_t *)(known->at + offset);

@@ -14,7 +14,8 @@ _Static_assert((int)KINDS <= (int)EXIT_KINDS, "one counter a kind");
 
 static const char *const names[KINDS] = {
 	[KIND_NPF] = "npf", [KIND_MSR] = "msr", [KIND_IO] = "io", [KIND_SMI] = "smi",
-	[KIND_INVD] = "invd", [KIND_SVM] = "svm_instruction", [KIND_OTHER] = "other",
+	[KIND_INVD] = "invd", [KIND_SVM] = "svm_instruction", [KIND_L1] = "to_l1",
+	[KIND_OTHER] = "other",
 	[KIND_PF] = "pf", [KIND_CR3_WRITE] = "cr3_write", [KIND_CR_WRITE] = "cr_write",
 	[KIND_CR_READ] = "cr_read", [KIND_INVLPG] = "invlpg", [KIND_INVPCID] = "invpcid",
 	[KIND_CPUID] = "cpuid", [KIND_UD] = "ud", [KIND_GP] = "gp", [KIND_STEP] = "step",
@@ -73,12 +74,22 @@ static void print_counters(const struct counter *counter, size_t n, const void *
 	}
 }
 
+uint64_t stats_exits(const struct guest *g)
+{
+	uint64_t sum = 0;
+
+	for (unsigned i = 0; i < KINDS; i++)
+		sum += g->exits_of[i];
+	return sum;
+}
+
 static void print_object(const struct guest *g)
 {
 	const struct rhz_vcpu_stats *vcpu = rhz_vcpu_stats(g->mmu);
 	unsigned places = RHZ_MAX_CACHED_ROOTS;
 
-	print("\"tsc\": %lu, \"tsc_hz\": %lu, \"exits\": %lu", rdtsc(), clock_hz(), g->exits);
+	print("\"tsc\": %lu, \"tsc_hz\": %lu, \"exits\": %lu", rdtsc(), clock_hz(),
+	      stats_exits(g));
 	for (unsigned i = 0; i < KINDS; i++)
 		print(", \"exits_%s\": %lu", names[i], g->exits_of[i]);
 	print(", \"stores_emulated\": %lu, \"stores_stepped\": %lu", g->stores_emulated,

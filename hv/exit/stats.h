@@ -26,6 +26,7 @@ enum exit_kind {
 	KIND_GP,
 	KIND_TASK_SWITCH,
 	KIND_STEP,  /* what a single step alone intercepts */
+	KIND_L1,    /* of L2, passed on to L1 */
 	KIND_OTHER, /* the guest has ended, or we have a bug */
 	KINDS
 };
@@ -35,6 +36,9 @@ void stats_init(void);
 
 /* Prints a line if it is time; called at exits if there are to be lines. */
 void stats_tick(const struct guest *g);
+
+/* How many exits there were. */
+uint64_t stats_exits(const struct guest *g);
 
 /* Prints them as one line: "rhizome: stats " and a JSON object. */
 void stats_print(const struct guest *g);

@@ -9,6 +9,7 @@
 #include "boot/info.h"
 #include "cpu/clock.h"
 #include "cpu/x86.h"
+#include "exit/stats.h"
 #include "svm/guest.h"
 
 #define PORT_TRACE 0xeau
@@ -59,7 +60,7 @@ static enum cause cause_of_exit(void)
 {
 	const uint32_t code = (uint32_t)guest.vmcb->exit_code;
 
-	if (!guest.exits)
+	if (!stats_exits(&guest))
 		return CAUSE_UNKNOWN;
 	if (code == EXIT_CR_WRITE + 3)
 		return CAUSE_CR3;

@@ -22,6 +22,7 @@ enum { REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_RSP, REG_RBP, REG_RSI, REG_RDI, R
 enum { LAST_EXITS = 8, EXIT_KINDS = 24 };
 
 struct exit_record { uint64_t code, info1, info2, rip; };
+_Static_assert(LAST_EXITS * sizeof(struct exit_record) == 256, "an offset of 8 bits wraps");
 
 /* Where code was found through the shadow tables; good until anything is taken from a table. */
 struct code_page { uint64_t gva, root, removals; const uint8_t *at; };
@@ -67,10 +68,10 @@ struct guest {
 	struct code_page code[CODE_PAGES];
 	bool flush_address; /* the library asked for it at the last nested fault */
 
-	uint64_t exits;
 	uint64_t exits_of[EXIT_KINDS];
 	uint64_t stores_emulated, stores_stepped; /* to tables */
-	struct exit_record last[LAST_EXITS]; /* a ring: exit n at n % LAST_EXITS */
+	struct exit_record last[LAST_EXITS]; /* a ring */
+	uint8_t last_at;                     /* bytes into it where the oldest is; wraps */
 };
 
 static inline struct code_page *code_page_of(struct guest *g, uint64_t gva)

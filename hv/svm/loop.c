@@ -89,8 +89,10 @@ static __attribute__((noinline)) void turn_specially(struct guest *g)
 		stats_tick(g);
 		trace_exit();
 	}
-	if (g->in_l2 && nsvm_takes_exit(g))
+	if (g->in_l2 && nsvm_takes_exit(g)) {
+		g->exits_of[KIND_L1]++;
 		return;
+	}
 	if (g->vmcb->exit_interrupt & EVENT_VALID)
 		event_requeue(g);
 	exit_handle(g);
@@ -100,12 +102,15 @@ void svm_turn(void)
 {
 	struct guest *g = &guest;
 	struct vmcb *vmcb = g->vmcb;
+	struct exit_record *record;
 
 	g->reg[REG_RAX] = vmcb->rax;
 	g->reg[REG_RSP] = vmcb->rsp;
-	g->last[g->exits++ % LAST_EXITS] = (struct exit_record){
+	record = (struct exit_record *)((char *)g->last + g->last_at);
+	*record = (struct exit_record){
 		vmcb->exit_code, vmcb->exit_info1, vmcb->exit_info2, vmcb->rip,
 	};
+	g->last_at += sizeof(*record);
 	vmcb->event = 0;
 	if (__builtin_expect(g->special, 0)) {
 		turn_specially(g);

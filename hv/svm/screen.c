@@ -35,9 +35,9 @@ void guest_screen(void)
 {
 	const struct guest *g = &guest;
 	const struct vmcb *v = g->vmcb;
-	uint64_t n = g->exits > LAST_EXITS ? g->exits - LAST_EXITS : 0;
+	const uint64_t exits = stats_exits(g);
 
-	if (!v || !g->exits)
+	if (!v || !exits)
 		return;
 	print_registers(g);
 	print_segment("cs", &v->cs);
@@ -50,7 +50,9 @@ void guest_screen(void)
 	print("gdt %016lx %04x idt %016lx %04x\n", v->gdtr.base, v->gdtr.limit, v->idtr.base,
 	      v->idtr.limit);
 	print("asid %u nested cr3 %lx flush %u\n", v->asid, v->nested_cr3, v->tlb_control);
-	for (; n < g->exits; n++) {
+	if (g->in_l2)
+		print("in its own guest; fs, gs and tr are of the hypervisor that runs it\n");
+	for (uint64_t n = exits > LAST_EXITS ? exits - LAST_EXITS : 0; n < exits; n++) {
 		const struct exit_record *exit = &g->last[n % LAST_EXITS];
 
 		print("exit %lu: code %lx info %lx %lx rip %016lx\n", n, exit->code, exit->info1,
