@@ -92,6 +92,7 @@ def build(busybox, marks):
     for name in ("dev", "proc", "sys", "tmp", "out"):
         tree.add(name, stat.S_IFDIR | 0o755)
     tree.copy(HERE / "init", "init")
+    tree.copy(HERE / "nested", "bin/nested")
     for name, mode, data in initramfs.shell(busybox):
         tree.add(name, mode, data)
     order = module_order(folder / "modules", MODULES)

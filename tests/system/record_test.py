@@ -6,20 +6,15 @@ however a recorder ends.
 
 usage: record_test.py RHIZOME MARK_ELF FOLDER       (FOLDER: where guests/fetch --kvm puts a host)
 """
-import collections
 import pathlib
-import shutil
-import subprocess
 import sys
 import tempfile
 
 from compact import Trace
-from running import check, finish, refused, skip
+from recorded import host, prepare, requests_by_table
+from running import check, finish, refused
 
 HERE = pathlib.Path(__file__).resolve().parent
-ROOT = HERE.parents[1]
-sys.path.insert(0, str(ROOT / "guests/kvmhost"))
-import host  # noqa: E402 (its folder is named one line above)
 
 RHIZOME, MARK, FOLDER = sys.argv[1:4]
 LIMIT = 400  # seconds; 40 on an idle machine
@@ -41,8 +36,7 @@ def mark(out):
     check(read(out, "mark.status") == "0\n", "Ctrl-C is 0", read(out, "mark.err"))
     check(trace.facts.get("kvm") == "npt=0 nested=1 tdp_mmu=1" and trace.facts.get("mmu") ==
           "shadow" and "missing" not in trace.facts, "facts", trace.facts)
-    asked = collections.Counter(event.values[0] for event in trace.events
-                                if event.kind == "request")
+    asked = requests_by_table(trace)
     wanted = 3 * [ROUNDS[3] + ROUNDS[6]] + 3 * [ROUNDS[6]]
     check(sorted(asked.values(), reverse=True)[:6] == wanted and
           sum(asked.values()) <= sum(wanted) + 4, "every request, once", asked)
@@ -101,14 +95,7 @@ def refusals(out):
 
 
 def main():
-    if not shutil.which("qemu-system-x86_64"):
-        skip("no QEMU (package qemu-system-x86)")
-        finish()
-    fetched = subprocess.run([ROOT / "guests/fetch", "--kvm", FOLDER], stdin=subprocess.DEVNULL,
-                             capture_output=True, text=True)
-    if fetched.returncode:
-        skip(fetched.stderr.strip())
-        finish()
+    prepare(FOLDER)
     with tempfile.TemporaryDirectory() as scratch:
         out = pathlib.Path(scratch)
         try:

@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: MIT
+"""What the tests that record a KVM host share: the host, and figures out of a trace."""
+import collections
+import pathlib
+import shutil
+import subprocess
+import sys
+
+from running import finish, skip
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "guests/kvmhost"))
+import host  # noqa: E402,F401 (its folder is named one line above; for those who import this)
+
+
+def prepare(folder):
+    """Sees to it that a host can be booted from folder, or ends the test as skipped."""
+    if not shutil.which("qemu-system-x86_64"):
+        skip("no QEMU (package qemu-system-x86)")
+        finish()
+    fetched = subprocess.run([ROOT / "guests/fetch", "--kvm", folder], stdin=subprocess.DEVNULL,
+                             capture_output=True, text=True)
+    if fetched.returncode:
+        skip(fetched.stderr.strip())
+        finish()
+
+
+def requests_by_table(trace):
+    """How often each table was asked for as a root."""
+    return collections.Counter(event.values[0] for event in trace.events
+                               if event.kind == "request")
