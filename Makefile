@@ -6,12 +6,13 @@ SETUP ?= scripts/setup
 TESTED = build build-clang build-asan
 
 .DEFAULT_GOAL := all
-.PHONY: help all run test bench fuzz soak mutants lint coverage install clean setup $(TESTED) build-cov
+.PHONY: help all run test bench bench-peers test-record fuzz soak mutants lint coverage install \
+	clean setup $(TESTED) build-cov
 
 all: build ## Build the library, the program and the benchmarks (into build/)
 
 help: ## Print this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
 
 run: build ## Replay the root requests of a real KVM trace through the root cache
 	@build/lab/rhizome replay data/kvm-shadow-cut.txt.zst
@@ -21,6 +22,12 @@ test: $(TESTED) ## Run every test: gcc, clang, and clang with ASan and UBSan
 
 bench: build ## Count instructions of each operation (callgrind) into build/bench.json
 	@scripts/bench build
+
+bench-peers: build ## The same work bare, on KVM and on Rhizome; build/peers.json
+	@bench/peers.py --build build --json build/peers.json
+
+test-record: build ## Record KVM hosts for some minutes: Linux with pti=on, nested guests
+	@python3 tests/system/record_long.py build/lab/rhizome build/guests/mark.elf build/guests/kvm
 
 fuzz: build-asan ## Random sequences with fresh seeds under the sanitizers, TIME=60 seconds
 	@scripts/soak build-asan $(or $(TIME),60)

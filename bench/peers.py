@@ -61,8 +61,8 @@ def kvm(options, peer, runs):
     script = "#!/bin/sh\n"
     files = []
     for name, arguments, more in runs:
-        script += (f"qemu-system-x86_64 -accel kvm -cpu host -m {MEMORY_MIB} -display none -nic none"
-                   f" -monitor none -no-reboot -serial file:/out/{name}"
+        script += (f"qemu-system-x86_64 -accel kvm -cpu host -m {MEMORY_MIB} -display none"
+                   f" -nic none -monitor none -no-reboot -serial file:/out/{name}"
                    f" -device isa-debug-exit,iobase=0xf4,iosize=4 {arguments} </dev/null\n"
                    f"echo $? >/out/{name}.status\n")
         files += more

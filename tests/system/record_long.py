@@ -44,7 +44,8 @@ finish() {
 LINUX = COMMON + f"""
 run='sleep 3; echo begin; switchmark {PROCESSES} {ROUNDS};
 	for i in 1 2 3; do echo $i | cat | cat | cat; done; echo end; sleep 1000'
-$qemu -name linux -m 128 -serial file:/out/console -kernel /guest/vmlinuz -initrd /guest/initramfs \\
+$qemu -name linux -m 128 -serial file:/out/console \\
+	-kernel /guest/vmlinuz -initrd /guest/initramfs \\
 	-append "console=ttyS0 panic=-1 quiet pti=on rhizome.run=\\"$(echo $run)\\"" &
 vm=$!
 soon "grep -q 'up after' /out/console"

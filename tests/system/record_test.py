@@ -12,7 +12,7 @@ import tempfile
 
 from compact import Trace
 from recorded import host, prepare, requests_by_table
-from running import check, finish, refused
+from running import check, finish, refused, rhizome
 
 HERE = pathlib.Path(__file__).resolve().parent
 
@@ -56,6 +56,19 @@ def mark(out):
     check(text.count("\n") == 1 and f"{sum(asked.values()):,} requests" in text and
           "50.0 % reused" in text, "the closing line", text)
     check("    1  mark" in read(out, "list"), "--list", read(out, "list"))
+
+
+def replayed(out):
+    """What replay makes of it is what the guest did and what KVM did."""
+    status, text, err = rhizome(RHIZOME, "replay", out / "mark.trace", "--policy",
+                                "current-first", "--capacity", "2,3,5", "--csv")
+    rows = [line.split(",") for line in text.splitlines() if ",separate," not in line]
+    check(status == 0 and len(rows) == 4, "replay reads it", text + err)
+    if len(rows) != 4:
+        return
+    missed = [int(row[rows[0].index("missed")]) for row in rows[1:]]
+    check(missed[0] >= 6 * ROUNDS[6] and 6 * ROUNDS[6] <= missed[1] <= 6 * ROUNDS[6] + 8 and
+          missed[2] <= 8, "what other capacities would miss", text)
 
 
 def ends(out):
@@ -106,7 +119,7 @@ def main():
             check(False, "the host boots and ends", error)
             finish()
         check("never came" not in console, "nothing hung", console)
-        for test in mark, ends, refusals:
+        for test in mark, replayed, ends, refusals:
             test(out)
     finish()
 
