@@ -214,9 +214,12 @@ void exit_nested_tracked(struct guest *g, uint64_t gpa)
 {
 	struct insn insn;
 
-	/* The fault tells a physical address: of the linear one, where in its page. */
-	if (!(g->vmcb->exit_interrupt & EVENT_VALID) && insn_at_rip(g, &insn) == INSN_OK &&
-	    emulate(g, &insn, gpa, gpa))
+	/*
+	 * The fault tells a physical address: of the linear one, where in its page. If it was the
+	 * processor that went to a table of the guest's, the instruction has nothing to do with it.
+	 */
+	if (!(g->vmcb->exit_interrupt & EVENT_VALID) && !(g->vmcb->exit_info1 & RHZ_NPF_TABLE) &&
+	    insn_at_rip(g, &insn) == INSN_OK && emulate(g, &insn, gpa, gpa))
 		return;
 	/* The tables that the processor walks are the guest's own: there is no stepping over it. */
 	if (!rhz_vm_unshadow(g->vm, 0, (rhz_gpa){ gpa }))

@@ -152,8 +152,9 @@ void *rhz_vm_at(struct rhz_vm *vm, unsigned address_space, rhz_gpa gpa, uint64_t
 void rhz_vm_wrote(struct rhz_vm *vm, unsigned address_space, rhz_gpa gpa, uint64_t len);
 
 /*
- * Gives up every shadow page of the table at gpa, if no vCPU has it as its current root; else
- * nothing. True if it was given up (or there was none). For write floods.
+ * Gives up every shadow page of the table at gpa, if no vCPU has it as the current root of the
+ * context that it is in; else nothing. True if it was given up (or there was none). For write
+ * floods, and for what another context shadows and this one wants as ordinary memory.
  */
 bool rhz_vm_unshadow(struct rhz_vm *vm, unsigned address_space, rhz_gpa gpa);
 

@@ -53,7 +53,7 @@ RHZ_INLINE bool switch_quickly(struct rhz_vcpu *vcpu, unsigned number, uint64_t 
 		return false;
 	if (__builtin_expect(root_key_same(&vcpu->roots.entry[index].key, &key), 1)) {
 		vcpu->stats.root_current_reused++;
-		vcpu->current = number;
+		__atomic_store_n(&vcpu->current, number, __ATOMIC_RELAXED);
 		vcpu->now = to;
 		to->root = vcpu->roots.entry[index].owned;
 	} else {
@@ -65,7 +65,7 @@ RHZ_INLINE bool switch_quickly(struct rhz_vcpu *vcpu, unsigned number, uint64_t 
 		vcpu->stats.root_reused_at[position]++;
 		to->regs.cr3 = cr3;
 		to->guest_asid = guest_asid;
-		vcpu->current = number;
+		__atomic_store_n(&vcpu->current, number, __ATOMIC_RELAXED);
 		vcpu->now = to;
 		root_bind(vcpu);
 	}

@@ -214,7 +214,7 @@ enum rhz_load_result context_switch(struct rhz_vcpu *vcpu, unsigned number,
 		goto out;
 	}
 	vcpu->context[number] = *next;
-	vcpu->current = number;
+	__atomic_store_n(&vcpu->current, number, __ATOMIC_RELAXED);
 	vcpu->now = &vcpu->context[number];
 	root_bind(vcpu);
 	root_trace_switch(vcpu, &key, &answer);

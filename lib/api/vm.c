@@ -166,18 +166,18 @@ void rhz_vm_wrote(struct rhz_vm *vm, unsigned address_space, rhz_gpa gpa, uint64
 	vm_unlock(vm);
 }
 
-/* Is the page, or the PAE root above it, the current root of any vCPU? */
+/* Is the page, or the PAE root above it, what a vCPU runs under? */
 static bool in_use_as_root(const struct rhz_vm *vm, const struct page *page)
 {
 	uint32_t link = page->parents;
 
-	if (root_is_current(vm, page))
+	if (root_is_running(vm, page))
 		return true;
 	while (link) {
 		uint32_t id = link_first(vm, link, &link);
 
 		if (role_is_pae_root(page_at(vm, id >> 9)->role) &&
-		    root_is_current(vm, page_at(vm, id >> 9)))
+		    root_is_running(vm, page_at(vm, id >> 9)))
 			return true;
 	}
 	return false;

@@ -146,6 +146,24 @@ bool root_is_current(const struct rhz_vm *vm, const struct page *page)
 	return false;
 }
 
+bool root_is_running(const struct rhz_vm *vm, const struct page *page)
+{
+	uint32_t number = page_number(vm, page);
+
+	for (unsigned i = 0; i < RHZ_MAX_VCPUS; i++) {
+		const struct rhz_vcpu *vcpu = vm->vcpu[i];
+		unsigned context, index;
+
+		if (!vcpu)
+			continue;
+		context = __atomic_load_n(&vcpu->current, __ATOMIC_RELAXED);
+		index = __atomic_load_n(&vcpu->roots.current[context], __ATOMIC_RELAXED);
+		if (index != RHZ_ROOT_NO_ENTRY && vcpu->roots.entry[index].page == number)
+			return true;
+	}
+	return false;
+}
+
 bool roots_give_up_one(struct rhz_vm *vm)
 {
 	for (unsigned i = 0; i < RHZ_MAX_VCPUS; i++) {

@@ -78,6 +78,9 @@ void roots_drop(struct rhz_vcpu *vcpu);
 /* Is the page the current root of some context of some vCPU? With the lock. */
 bool root_is_current(const struct rhz_vm *vm, const struct page *page);
 
+/* ... of the context that a vCPU is in? With the lock. */
+bool root_is_running(const struct rhz_vm *vm, const struct page *page);
+
 /* For vm->give_up_root: the vCPU at hand lets its oldest cached root go; others are asked to. */
 bool roots_give_up_one(struct rhz_vm *vm);
 
