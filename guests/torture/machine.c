@@ -143,6 +143,7 @@ static void find_features(const char *without)
 	features.smap = seven[1] >> 20 & 1 && may(without, "smap");
 	features.pku = seven[2] >> 3 & 1 && may(without, "pku");
 	features.nx = extended[3] >> 20 & 1 && may(without, "nx");
+	features.split = may(without, "split");
 	features.gib = extended[3] >> 26 & 1 && may(without, "gib");
 #ifndef __x86_64__
 	/* Long mode's alone. */

@@ -76,7 +76,10 @@ static inline void invlpg(unsigned long gva)
 }
 
 /* What a test may use: the processor has it, and "without=" did not take it away. */
-struct features { bool pse, pge, nx, smep, smap, pku, gib, pcid, invpcid; };
+struct features {
+	bool pse, pge, nx, smep, smap, pku, gib, pcid, invpcid;
+	bool split; /* instructions across two pages are fetched anew, as Bochs does not */
+};
 extern struct features features;
 
 /* Serial line, descriptor tables, features; 'without' is the argument's value or null. */

@@ -438,9 +438,8 @@ static enum verdict predict_fetch(const struct operation *op, struct outcome *ex
 	/* An instruction that was not whole: its first page's byte must have been one of ours. */
 	if (verdict == FAULT && target.pieces < 2)
 		return verdict;
-	if (verdict == UNKNOWN)
-		return verdict;
-	if (depends_on_order(&target, &target))
+	if (verdict == UNKNOWN || (target.pieces > 1 && !features.split) ||
+	    depends_on_order(&target, &target))
 		return UNKNOWN;
 	target.pieces = verdict == FAULT ? 1 : target.pieces;
 	load(&target, bytes, loose);
