@@ -18,13 +18,15 @@ static struct {
 	uint32_t everything;      /* all is stale since then */
 	bool globals;             /* some may be cached */
 	uint32_t foreign_globals; /* of another root */
-	uint64_t pdpte[4];        /* as loaded with CR3 */
+	uint64_t pdpte[4];        /* as loaded with CR3 ... */
+	uint32_t pdptes_loaded;   /* ... then; other register writes may load them or not */
 	struct address log[LOG_MAX];
 	unsigned logged;
 } stale;
 
 static void load_pdptes(void)
 {
+	stale.pdptes_loaded = arena.now;
 	for (unsigned i = 0; cpu.mode == MODE_PAE && i < 4; i++)
 		stale.pdpte[i] = arena_entry(cpu.root_pa[cpu.root] + 8 * i);
 }
@@ -167,7 +169,8 @@ bool stale_is(const struct walk *walk)
 		return true;
 	for (unsigned i = 0; i < walk->steps; i++) {
 		if (cpu.mode == MODE_PAE && i == 0) {
-			if (arena_entry(walk->entry_pa[0]) != stale.pdpte[walk->gva >> 30])
+			if (arena_entry(walk->entry_pa[0]) != stale.pdpte[walk->gva >> 30] ||
+			    arena_stamp(walk->entry_pa[0]) > stale.pdptes_loaded)
 				return true;
 		} else if (arena_stamp(walk->entry_pa[i]) > since) {
 			return true;
