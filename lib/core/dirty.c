@@ -27,7 +27,6 @@ static enum rhz_status harvest(struct rhz_vm *vm, struct slot *slot, uint64_t fi
 		return RHZ_ERR_ARGUMENT;
 	if (first > slot->pages || pages > slot->pages - first)
 		return RHZ_ERR_RANGE;
-	vm->kick_wanted = true;
 	for (uint64_t done = 0; done < pages; done += 64) {
 		uint64_t *word = &slot->dirty[(first + done) / 64];
 		uint64_t mask = pages - done >= 64 ? ~0ull : (1ull << (pages - done)) - 1;

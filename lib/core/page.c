@@ -202,8 +202,6 @@ void page_zap(struct rhz_vm *vm, struct page *page)
 		return;
 	page->flags &= (uint8_t)~PAGE_LIVE;
 	trace(vm, RHZ_EVENT_ZAP_PAGE, page->role.level, page->frame, page->role.word);
-	if (page->role.level > 1)
-		list_disown(vm, page); /* a root: all that are on its own list are below it */
 	if (page->list != LIST_NONE)
 		list_leave(vm, page);
 	while (page->parents) {
@@ -221,7 +219,6 @@ void page_zap(struct rhz_vm *vm, struct page *page)
 		frame_retrack(vm, page->frame);
 	vm->stats.mmu_shadow_pages--;
 	vm->stats.mmu_shadow_zapped++;
-	vm->unlinks++;
 	/* a processor may still walk it as a root, even an empty one */
 	vm_removed(vm, page->role);
 	if (page->refs) {

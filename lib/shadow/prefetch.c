@@ -29,7 +29,6 @@ static __attribute__((noinline)) bool prefetch_one(struct rhz_vm *vm, struct pag
 	if (!slot_logged(slot, gpte.gfn) || !leaf_may_write(vm, slot, gpte.gfn, 1))
 		leaf.rights &= ~(unsigned)RHZ_RIGHT_WRITE;
 	/* not yet used through us: its accessed bit says so to whoever ages pages */
-	page->flags |= PAGE_ODD;
 	return entry_set_leaf(vm, page, index,
 	                      leaf_make(vm, role, &leaf) & ~spte_accessed_bit(role));
 }
