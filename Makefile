@@ -6,7 +6,7 @@ SETUP ?= scripts/setup
 TESTED = build build-clang build-asan
 
 .DEFAULT_GOAL := all
-.PHONY: help all run test bench bench-peers test-record fuzz soak mutants lint coverage install \
+.PHONY: help all run run-nested test bench bench-peers test-record fuzz soak mutants lint coverage install \
 	clean setup $(TESTED) build-cov
 
 all: build ## Build the library, the program and the benchmarks (into build/)
@@ -14,8 +14,13 @@ all: build ## Build the library, the program and the benchmarks (into build/)
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
 
-run: build ## Replay the root requests of a real KVM trace through the root cache
-	@build/lab/rhizome replay data/kvm-shadow-cut.txt.zst
+run: build ## Boot Debian's Linux under shadow paging; a table of what the root cache does for it
+	@guests/fetch build/guests/linux
+	@scripts/run-table build
+
+run-nested: build ## The guest's own KVM: Linux in Linux, both pagings, npt=1 and npt=0
+	@guests/fetch --kvm build/guests/kvm
+	@scripts/run-nested build
 
 test: $(TESTED) ## Run every test: gcc, clang, and clang with ASan and UBSan
 	@tests/run $(TESTED)

@@ -17,6 +17,10 @@ __attribute__((noreturn)) void mark_failed(const char *what);
 void mark_print(const char *op, const char *parameter, unsigned value, uint64_t operations,
                 uint64_t sum_ticks);
 
+/* The measured part begins, or ends: under "rhizome run --marks" the statistics of the moment are
+   kept with this number. Elsewhere nobody listens at the port. */
+void mark_moment(unsigned char number);
+
 /* N processes in a ring of pipes pass a token round. */
 void switchmark(unsigned processes, unsigned rounds);
 

@@ -33,7 +33,7 @@ static void turn(int from, int to)
 
 void switchmark(unsigned processes, unsigned rounds)
 {
-	uint64_t begin;
+	uint64_t begin, end;
 
 	for (unsigned i = 0; i < processes; i++) {
 		if (pipe(ring[i]))
@@ -53,11 +53,14 @@ void switchmark(unsigned processes, unsigned rounds)
 	}
 	for (unsigned r = 0; r < WARM_UP_ROUNDS; r++)
 		turn(ring[0][0], ring[1][1]);
+	mark_moment((unsigned char)processes);
 	begin = ticks();
 	for (unsigned r = 0; r < rounds; r++)
 		turn(ring[0][0], ring[1][1]);
+	end = ticks();
+	mark_moment((unsigned char)processes);
 	mark_print("switchmark", "processes", processes, (uint64_t)processes * rounds,
-	           ticks() - begin);
+	           end - begin);
 	while (wait(NULL) > 0)
 		;
 }

@@ -82,6 +82,7 @@ void mark_main(uint32_t magic, const struct info *info)
 	check(slot_reads() == 1, "the directory is used");
 	check_stores();
 	check_odd_stores();
+	check_floods();
 	check_strings();
 	check_system_stores();
 	check_stack();

@@ -28,6 +28,7 @@ uint64_t slot_reads(void);
 /* Groups of checks. */
 void check_stores(void);
 void check_odd_stores(void);
+void check_floods(void);
 void check_strings(void);
 void check_system_stores(void);
 void check_stack(void);

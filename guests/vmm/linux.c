@@ -11,6 +11,7 @@ enum {
 	ARGUMENTS_AT = 0x8000,
 	TABLES_AT = 0x9000, /* top, next, and four directories */
 	SECTOR = 512,
+	HEADER_AT = offsetof(struct boot_params, hdr),
 	ENTRY_64 = 0x200,
 	CODE = 0x10, DATA = 0x18, /* the protocol's selectors */
 };
@@ -25,7 +26,8 @@ enum {
 
 static void make_tables(struct vmm *vmm)
 {
-	uint64_t *top = (void *)(vmm->memory + TABLES_AT), *next = top + 512, *directory = next + 512;
+	uint64_t *top = (void *)(vmm->memory + TABLES_AT);
+	uint64_t *next = top + 512, *directory = next + 512;
 
 	memset(top, 0, 6 * PAGE);
 	top[0] = (TABLES_AT + PAGE) | PRESENT_WRITABLE;
@@ -72,7 +74,7 @@ void linux_load(struct vmm *vmm, const char *kernel, const char *initrd, const c
 	struct boot_params zero = { 0 };
 	size_t bytes, setup;
 	const uint8_t *file = vmm_read_file(kernel, &bytes);
-	const struct setup_header *header = (const void *)(file + offsetof(struct boot_params, hdr));
+	const struct setup_header *header = (const void *)(file + HEADER_AT);
 
 	if (bytes < sizeof(zero) || header->header != 0x53726448 || header->version < 0x20c ||
 	    !(header->xloadflags & XLF_KERNEL_64))

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The MultiProcessor table [MPS 1.4, 4]: one processor, one I/O APIC, ISA lines 0 to 15 on its pins. */
+/* The MultiProcessor table [MPS 1.4, 4]: processor, I/O APIC, ISA lines 0 to 15 on its pins. */
 #include <string.h>
 
 #include "vmm.h"

@@ -42,7 +42,8 @@ void multiboot_load(struct vmm *vmm, const char *kernel, const char *arguments)
 	};
 	uint32_t info[22] = {
 		[0] = INFO_MEMORY | INFO_ARGUMENTS | INFO_MAP,
-		[1] = 636, [2] = (uint32_t)((vmm->bytes >> 10) - 1024), /* KiB below and above 1 MiB */
+		/* KiB below and above 1 MiB */
+		[1] = 636, [2] = (uint32_t)((vmm->bytes >> 10) - 1024),
 		[4] = ARGUMENTS_AT,
 		[11] = sizeof(map), [12] = MAP_AT,
 	};

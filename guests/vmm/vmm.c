@@ -5,6 +5,7 @@
  *
  * usage: vmm --memory MIB --kernel FILE [--initrd FILE] [--append STRING]
  *        vmm --memory MIB --multiboot FILE [--append STRING]
+ *        vmm --mark N    marks the moment for a Rhizome below (rhizome run --marks)
  *
  * Exit status: 0 the guest reset or shut down, (v << 1) | 1 it wrote v to port F4h, 2 it cannot be
  * run, 3 KVM gave it up.
@@ -15,13 +16,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/io.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include "vmm.h"
 
-enum { EXIT_PORT = 0xf4, KEYBOARD_COMMAND = 0x64, CLOCK_DATA = 0x71 };
+enum { MARK_PORT = 0xe9, EXIT_PORT = 0xf4, KEYBOARD_COMMAND = 0x64, CLOCK_DATA = 0x71 };
 enum { KEYBOARD_RESET = 0xfe, CPUID_MAX = 256 };
 enum { STATUS_CANNOT = 2, STATUS_GIVEN_UP = 3 };
 
@@ -30,7 +32,7 @@ enum { STATUS_CANNOT = 2, STATUS_GIVEN_UP = 3 };
 #define LEAF1_C_PCID (1u << 17)
 #define LEAF7_B_INVPCID (1u << 10)
 
-/* KVM has these too, but says so only by capabilities. With them a guest need not measure clocks. */
+/* KVM has these, but says so by capabilities only. With them a guest need not measure clocks. */
 #define LEAF1_C_DEADLINE (1u << 24)
 #define LEAF1_C_HYPERVISOR (1u << 31)
 
@@ -209,13 +211,23 @@ static int loop(struct vmm *vmm, struct kvm_run *run)
 	}
 }
 
+static void mark(uint8_t number)
+{
+	if (ioperm(MARK_PORT, 1, 1))
+		vmm_fail("ioperm: %m");
+	outb(number, MARK_PORT);
+}
+
 int main(int argc, char **argv)
 {
 	static const struct option options[] = {
-		{ "memory", required_argument, NULL, 'm' }, { "kernel", required_argument, NULL, 'k' },
+		{ "memory", required_argument, NULL, 'm' },
+		{ "kernel", required_argument, NULL, 'k' },
 		{ "multiboot", required_argument, NULL, 'b' },
 		{ "initrd", required_argument, NULL, 'i' },
-		{ "append", required_argument, NULL, 'a' }, { NULL, 0, NULL, 0 },
+		{ "append", required_argument, NULL, 'a' },
+		{ "mark", required_argument, NULL, 'n' },
+		{ NULL, 0, NULL, 0 },
 	};
 	const char *kernel = NULL, *multiboot = NULL, *initrd = NULL, *arguments = "";
 	unsigned long mib = 64;
@@ -230,6 +242,7 @@ int main(int argc, char **argv)
 		case 'b': multiboot = optarg; break;
 		case 'i': initrd = optarg; break;
 		case 'a': arguments = optarg; break;
+		case 'n': mark((uint8_t)strtoul(optarg, NULL, 10)); return 0;
 		default: return STATUS_CANNOT;
 		}
 	}

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* A small user of /dev/kvm: one processor, memory from 0, a serial line, and two ways to be loaded. */
+/* A small user of /dev/kvm: a processor, memory from 0, a serial line, two ways to be loaded. */
 #ifndef GUESTS_VMM_VMM_H
 #define GUESTS_VMM_VMM_H
 

@@ -16,6 +16,7 @@
 #include "cpu/end.h"
 #include "cpu/features.h"
 #include "exit/trace.h"
+#include "exit/step.h"
 #include "mem/frames.h"
 #include "mem/layout.h"
 #include "mem/map.h"
@@ -116,8 +117,8 @@ uint64_t guest_memory_needs(void)
 		if (range->base >= FOUR_GIB && range->type == MAP_AVAILABLE)
 			bytes += rhz_ram_size(range->bytes) + PAGE_BYTES;
 	}
-	/* Control blocks, permission maps, the sink, and each size rounded to a page. */
-	return bytes + 64 * PAGE_BYTES;
+	/* Control blocks, permission maps, the sink, a step, and each size rounded to a page. */
+	return bytes + (64 + STEP_FRAMES) * PAGE_BYTES;
 }
 
 static unsigned add_ram(struct guest *g, uint64_t from, uint64_t bytes)

@@ -38,6 +38,7 @@ def store():
               f"{status}\n{said}")
         check(stats.get("stores_emulated", 0) > 150 and stats.get("stores_stepped", 0) > 400,
               f"both ways were taken, {options}", str(stats))
+        check(stats.get("mmu_flooded", 0) > 5, f"floods were noticed, {options}", str(stats))
 
 
 def check_tasks(what, status, said):

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Runs the torture guest (guests/torture, docs/torture.md) in each paging mode: every seed must have
+"""Runs the torture guest (guests/torture, docs/torture.md) in each paging mode: each seed must have
 the same digest on the bare machine, under nested paging, under shadow paging and in Bochs.
 
 usage: torture_test.py RHIZOME TORTURE_32_ELF TORTURE_64_ELF [--soak [SECONDS]]

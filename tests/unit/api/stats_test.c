@@ -461,7 +461,7 @@ static void test_pages(void **state)
 	assert_int_equal(VM_GAIN(world, pages_freed_after_flush),
 	                 VM_GAIN(world, mmu_shadow_zapped));
 	assert_true(VM_GAIN(world, mmu_recycled) >= 1);
-	/* a root that is current nowhere is given up when asked, and when it is written like memory */
+	/* a root that is current nowhere is given up when asked, or when written like memory */
 	other = table_new(world);
 	map(world, other, 0x8000, 0x1000, PWU);
 	load_ok(world, 0, other);
