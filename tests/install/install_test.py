@@ -43,7 +43,8 @@ def everything_is_there():
         wanted = headers | {f"{LIBDIR}/librhizome.a", f"{LIBDIR}/librhizome-freestanding.a",
                             f"{LIBDIR}/pkgconfig/rhizome.pc",
                             f"{LIBDIR}/pkgconfig/rhizome-freestanding.pc"}
-        wanted |= {"bin/rhizome", "share/man/man1/rhizome.1", f"{LIBDIR}/rhizome/rhizome.elf"}
+        wanted |= {"bin/rhizome", "share/man/man1/rhizome.1",
+                   "share/bash-completion/completions/rhizome", f"{LIBDIR}/rhizome/rhizome.elf"}
         yield from (f"missing: {name}" for name in sorted(wanted - there))
         yield from (f"not wanted: {name}" for name in sorted(there - wanted))
 
