@@ -15,6 +15,7 @@ import sys
 from running import check, finish
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+PROGRAM = pathlib.Path(sys.argv[1]).resolve()
 
 
 def sessions(text):
@@ -29,7 +30,7 @@ def main():
     check(found, "README shows a session")
     for command, shown in found:
         words = shlex.split(command)
-        done = subprocess.run([sys.argv[1], *words[1:]], cwd=ROOT, stdin=subprocess.DEVNULL,
+        done = subprocess.run([PROGRAM, *words[1:]], cwd=ROOT, stdin=subprocess.DEVNULL,
                               env={**os.environ, "LC_ALL": "C.UTF-8"}, capture_output=True,
                               text=True)
         check(done.returncode == 0 and done.stderr == "", command, done.stderr)
