@@ -7,7 +7,9 @@ and a run can be repeated. KVM is Debian's, with Debian's QEMU (guests/kvmhost);
 mitigations=off. Prints a table with ratios, rows where KVM is ahead first; writes every figure,
 version and command line as JSON.
 
-usage: bench/peers.py [--build DIR] [--only PEER,…] [--work mark,linux] [--rows ROW,…] [--json FILE]
+usage: bench/peers.py [--build DIR] [--only PEER,…] [--work mark,linux] [--rows ROW,…]
+                      [--json FILE] [--page FILE] [--from JSON]
+       --page writes the table in Markdown; --from shows an earlier run's figures, and runs nothing
        PEER is bare, kvm-npt, kvm-shadow, rhizome-npt or rhizome-shadow
 """
 import argparse
@@ -152,12 +154,24 @@ WORKS = {"mark": run_mark, "linux": run_linux}
 
 
 def version(*line):
-    return subprocess.run(line, capture_output=True, text=True).stdout.strip().split("\n")[0]
+    """The first line that a program prints; empty without that program."""
+    try:
+        done = subprocess.run(line, capture_output=True, text=True)
+    except OSError:
+        return ""
+    return done.stdout.strip().split("\n")[0]
+
+
+def kernel_version(path):
+    """What a bzImage says of itself [Linux Documentation, x86 boot protocol, kernel_version]."""
+    image = pathlib.Path(path).read_bytes()
+    at = int.from_bytes(image[0x20e:0x210], "little") + 0x200
+    return image[at:image.index(b"\0", at)].decode()
 
 
 def versions(options):
     packages = version("dpkg-query", "-W", "-f", "${Version}", "qemu-system-x86")
-    kernel = version("file", "-b", f"{options.build}/guests/kvm/vmlinuz")
+    kernel = kernel_version(f"{options.build}/guests/kvm/vmlinuz")
     return {"date": datetime.date.today().isoformat(), "qemu": version("qemu-system-x86_64",
                                                                        "--version"),
             "qemu package": packages, "kernel": kernel,
@@ -182,6 +196,27 @@ def ordered(figure):
     return [(name, rows[name]) for name in names]
 
 
+def ratio(row, theirs, ours):
+    both = theirs in row and ours in row
+    return f"{row[theirs] / max(row[ours], 1):,.2f}" if both else "-"
+
+
+def write_page(result, path):
+    """The table as a page; the text around it is above the mark, and stays."""
+    figure, mark = result["figures"], "<!-- what follows is written by bench/peers.py -->"
+    peers = [peer for peer in PEERS if peer in figure]
+    page = pathlib.Path(path).read_text().split(mark)[0] + mark + "\n\n"
+    page += "".join(f"- {key}: {value}\n" for key, value in result["versions"].items())
+    page += "\n| | " + " | ".join(peers + ["npt: KVM / ours", "shadow: KVM / ours", ""]) + " |\n"
+    page += "|---" + "|---:" * (len(peers) + 2) + "|---|\n"
+    for name, row in ordered(figure):
+        cells = [f"{row[peer]:,}" if peer in row else "-" for peer in peers]
+        cells += [ratio(row, *pair) for pair in PAIRS]
+        cells.append("KVM is ahead" if ahead(row) > 1 else "")
+        page += f"| `{name}` | " + " | ".join(cells) + " |\n"
+    pathlib.Path(path).write_text(page)
+
+
 def print_table(figure):
     peers = [peer for peer in PEERS if peer in figure]
     heads = peers + [f"{ours.split('-')[1]} ratio" for theirs, ours in PAIRS
@@ -189,18 +224,13 @@ def print_table(figure):
     width = max(len(name) for by_row in figure.values() for name in by_row) + 2
     print("emulated instructions for each operation; a ratio is KVM's by ours of the same kind\n")
     print(" " * width + "".join(f"{head:>16}" for head in heads))
-    behind = True
     for name, row in ordered(figure):
-        if behind and ahead(row) <= 1:
-            behind = False
         line = f"{name:{width}}"
         line += "".join(f"{row[peer]:>16,}" if peer in row else f"{'-':>16}" for peer in peers)
-        for theirs, ours in PAIRS:
-            if theirs not in figure or ours not in figure:
-                continue
-            both = theirs in row and ours in row
-            line += f"{row[theirs] / max(row[ours], 1):>16.2f}" if both else f"{'-':>16}"
-        print(line + ("   KVM is ahead" if behind else ""))
+        for pair in PAIRS:
+            if all(peer in figure for peer in pair):
+                line += f"{ratio(row, *pair):>16}"
+        print(line + ("   KVM is ahead" if ahead(row) > 1 else ""))
 
 
 def options_of(arguments):
@@ -209,7 +239,8 @@ def options_of(arguments):
     options.add_argument("--only", default=",".join(PEERS))
     options.add_argument("--work", default=",".join(WORKS))
     options.add_argument("--rows", default="")
-    options.add_argument("--json")
+    for name in "--json", "--page", "--from":
+        options.add_argument(name)
     options = options.parse_args(arguments)
     options.build = os.path.abspath(options.build)
     options.peers, options.works = options.only.split(","), options.work.split(",")
@@ -220,8 +251,8 @@ def options_of(arguments):
     return options
 
 
-def main():
-    options = options_of(sys.argv[1:])
+def measure(options):
+    """Every peer at every work, one after the other."""
     fetch = subprocess.run([ROOT / "guests/fetch", "--kvm", f"{options.build}/guests/kvm"])
     if fetch.returncode:
         sys.exit(fetch.returncode)
@@ -237,8 +268,17 @@ def main():
                 sys.exit(f"bench/peers.py: {error}")
             result["commands"].setdefault(peer, []).extend(lines)
             figure.update(rows)
+    return result
+
+
+def main():
+    options = options_of(sys.argv[1:])
+    earlier = vars(options)["from"]
+    result = json.loads(pathlib.Path(earlier).read_text()) if earlier else measure(options)
     if options.json:
         pathlib.Path(options.json).write_text(json.dumps(result, indent=1) + "\n")
+    if options.page:
+        write_page(result, options.page)
     print_table(result["figures"])
 
 
