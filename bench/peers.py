@@ -237,7 +237,7 @@ def options_of(arguments):
     options = argparse.ArgumentParser(usage=__doc__.split("usage: ")[1])
     options.add_argument("--build", default=str(ROOT / "build"))
     options.add_argument("--only", default=",".join(PEERS))
-    options.add_argument("--work", default=",".join(WORKS))
+    options.add_argument("--work", default="mark")
     options.add_argument("--rows", default="")
     for name in "--json", "--page", "--from":
         options.add_argument(name)
