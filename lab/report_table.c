@@ -363,12 +363,13 @@ static void print_vcpus(const struct layout *layout)
 {
 	const struct lab_findings *f = layout->findings;
 	unsigned shown = 0;
+	char chosen[24];
 
 	if (f->asking < 2)
 		return;
-	fprintf(layout->out, "\n%-20s%10s%8s%6s %2u, KVM%8s %2u%s%s\n", "vCPU (thread)", "requests",
-	        "roots", "missed", LAB_KVM_CAPACITY, "missed", f->chosen,
-	        layout->saved ? "  saved ms/s" + 2 : "",
+	snprintf(chosen, sizeof(chosen), "%u miss", f->chosen);
+	fprintf(layout->out, "\n%-20s%10s%8s%11s%11s%s%s\n", "vCPU (thread)", "requests", "roots",
+	        "KVM's miss", chosen, layout->saved ? "     ms/s" : "",
 	        layout->columns >= 88 ? "  requests over time" : "");
 	for (size_t i = 0; i < f->study->vcpus_count; i++) {
 		if (!f->study->vcpus[i].view->requests || shown++ >= VCPUS_SHOWN)
