@@ -52,7 +52,7 @@ void store_event(struct event_frame *frame)
 	events.last = *frame;
 	if (vector == VECTOR_PF)
 		events.cr2 = read_cr2();
-	if (vector == VECTOR_SELF)
+	if (vector == VECTOR_SELF || vector - VECTOR_STORM < STORM_VECTORS)
 		apic_write(APIC_EOI, 0);
 	if (vector == VECTOR_NMI || vector == VECTOR_BP || vector >= 32)
 		return;
@@ -88,9 +88,14 @@ void events_init(void)
 	__asm__ volatile("lidt %0" : : "m"(idtr));
 }
 
+void event_send(unsigned vector)
+{
+	apic_write(APIC_ICR, ICR_SELF | vector);
+}
+
 void event_send_self(void)
 {
-	apic_write(APIC_ICR, ICR_SELF | VECTOR_SELF);
+	event_send(VECTOR_SELF);
 }
 
 void event_send_nmi(void)

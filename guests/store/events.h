@@ -7,7 +7,8 @@
 #include <stdint.h>
 
 enum { VECTOR_DB = 1, VECTOR_NMI = 2, VECTOR_BP = 3, VECTOR_UD = 6, VECTOR_GP = 13,
-       VECTOR_PF = 14, VECTOR_SOFTWARE = 0x43, VECTOR_SELF = 0x40, EVENT_VECTORS = 128,
+       VECTOR_PF = 14, VECTOR_SOFTWARE = 0x43, VECTOR_SELF = 0x40, VECTOR_STORM = 0x50,
+       STORM_VECTORS = 8, EVENT_VECTORS = 128,
        TRAPS = 16 };
 #define RFLAGS_TF (1ull << 8)
 
@@ -30,6 +31,7 @@ void events_init(void);
 void events_clear(void);
 
 /* Makes an interrupt, or an NMI, pending for this processor. */
+void event_send(unsigned vector);
 void event_send_self(void);
 void event_send_nmi(void);
 

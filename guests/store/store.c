@@ -88,6 +88,7 @@ void mark_main(uint32_t magic, const struct info *info)
 	check_stack();
 	check_deliveries();
 	check_traps();
+	check_storm();
 	say_number(passed);
 	say(" passed, ");
 	say_number(failed);

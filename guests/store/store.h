@@ -34,5 +34,6 @@ void check_system_stores(void);
 void check_stack(void);
 void check_deliveries(void);
 void check_traps(void);
+void check_storm(void);
 
 #endif
