@@ -322,7 +322,8 @@ static enum lab_line read_page(struct piece arguments, struct lab_event *event)
 	if (!gfn || !number((struct piece){ gfn + 4, arguments.end }, true, &event->value))
 		return LAB_LINE_OTHER;
 	level = memchr(gfn + 4, ' ', (size_t)(arguments.end - gfn - 4));
-	level += level && level + 1 < arguments.end && level[1] == 'l';
+	if (level && level + 1 < arguments.end && level[1] == 'l')
+		level++;
 	if (!level || level + 1 == arguments.end || !is_digit(level[1]))
 		return LAB_LINE_OTHER;
 	event->role = (uint64_t)(level[1] - '0');

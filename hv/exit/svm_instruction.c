@@ -64,22 +64,26 @@ static void flush_address(struct guest *g, uint64_t rip)
 void exit_svm_instruction(struct guest *g)
 {
 	const uint64_t rax = g->reg[REG_RAX], gpa = gva_is_64bit(g) ? rax : (uint32_t)rax;
+	const uint32_t code = (uint32_t)g->vmcb->exit_code;
 	uint64_t rip;
 
-	/* L2 has SVM only if L1 makes it: what L1 does not intercept, L2 does not know. */
-	if (!g->svme || g->in_l2) {
+	/*
+	 * Of what L1 does not intercept, L2 has VMLOAD and VMSAVE, by L1's physical addresses. The
+	 * others would be L1's own affair, and no hypervisor leaves them to its guest.
+	 */
+	if (!g->svme || (g->in_l2 && code != EXIT_VMLOAD && code != EXIT_VMSAVE)) {
 		event_ud(g);
 		return;
 	}
 	if (!insn_end(g, SVM_BYTES, &rip))
 		return;
-	switch ((uint32_t)g->vmcb->exit_code) {
+	switch (code) {
 	case EXIT_VMRUN:
 		nsvm_enter(g, gpa, rip);
 		return;
 	case EXIT_VMLOAD:
 	case EXIT_VMSAVE:
-		move_state(g, gpa, g->vmcb->exit_code == EXIT_VMLOAD, rip);
+		move_state(g, gpa, code == EXIT_VMLOAD, rip);
 		return;
 	case EXIT_STGI:
 		event_skip_to(g, rip);

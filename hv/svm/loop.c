@@ -85,17 +85,17 @@ static inline void prepare(struct guest *g)
 
 static __attribute__((noinline)) void turn_specially(struct guest *g)
 {
-	if (g->watched) {
-		stats_tick(g);
+	if (g->watched)
 		trace_exit();
-	}
 	if (g->in_l2 && nsvm_takes_exit(g)) {
 		g->exits_of[KIND_L1]++;
-		return;
+	} else {
+		if (g->vmcb->exit_interrupt & EVENT_VALID)
+			event_requeue(g);
+		exit_handle(g);
 	}
-	if (g->vmcb->exit_interrupt & EVENT_VALID)
-		event_requeue(g);
-	exit_handle(g);
+	if (g->watched)
+		stats_tick(g);
 }
 
 void svm_turn(void)

@@ -54,6 +54,14 @@ static enum rhz_guest_flush flush_asked(const struct vmcb *control)
 	}
 }
 
+/* Does a permission map of so many pages reach beyond the processor's addresses? */
+static bool is_beyond(uint64_t map, unsigned pages)
+{
+	const uint64_t end = (map & -PAGE_BYTES) + pages * PAGE_BYTES;
+
+	return end < map || end > 1ull << features.host.maxphyaddr;
+}
+
 /* [APM2 15.5.1, 15.20]: what VMRUN refuses and the processor, running our block, would not see. */
 static bool control_is_legal(const struct vmcb *control)
 {
@@ -62,6 +70,9 @@ static bool control_is_legal(const struct vmcb *control)
 	if (!(control->intercept2 & INTERCEPT2_VMRUN) || control->asid == 0)
 		return false;
 	if (control->nested_control & NESTED_PAGING && !features.nested_paging)
+		return false;
+	if ((control->intercept1 & INTERCEPT1_MSR && is_beyond(control->msrpm, 2)) ||
+	    (control->intercept1 & INTERCEPT1_IOIO && is_beyond(control->iopm, 3)))
 		return false;
 	if (!(control->event & EVENT_VALID))
 		return true;
@@ -274,8 +285,11 @@ static void save_control(const struct guest *g, struct vmcb *block)
 		memcpy(&block->fetched, &l2->fetched, 1 + sizeof(l2->instruction));
 }
 
-/* [APM2 15.6]: what L1 finds; its own registers are where VMRUN left them. */
-static void switch_to_l1(struct guest *g)
+/*
+ * [APM2 15.6]: what L1 finds; its own registers are where VMRUN left them. ran: L2 was entered, and
+ * has left its debug status and fault address.
+ */
+static void switch_to_l1(struct guest *g, bool ran)
 {
 	struct vmcb *l1 = g->vmcb_of[L1];
 	const struct vmcb *l2 = g->vmcb_of[L2];
@@ -294,9 +308,11 @@ static void switch_to_l1(struct guest *g)
 	case RHZ_LOAD_NO_MEMORY:
 		guest_died(g, "no memory for the guest's page tables");
 	}
-	l1->dr6 = l2->dr6;
+	if (ran) {
+		l1->dr6 = l2->dr6;
+		l1->cr2 = l2->cr2;
+	}
 	l1->dr7 = 0x400;
-	l1->cr2 = l2->cr2;
 	l1->event = 0;
 	l1->exit_interrupt = 0;
 	g->reg[REG_RAX] = g->nsvm->rax;
@@ -318,5 +334,5 @@ void nsvm_exit(struct guest *g, uint64_t code, uint64_t info1, uint64_t info2)
 		save_state(g, block);
 	save_control(g, block);
 	rhz_vm_wrote(g->vm, 0, (rhz_gpa){ nsvm->block_gpa }, PAGE_BYTES);
-	switch_to_l1(g);
+	switch_to_l1(g, code != EXIT_INVALID_64);
 }

@@ -53,7 +53,7 @@ struct image *image_make(void)
 	part_add(image, vm->space, sizeof(vm->space[0]));
 	part_add(image, &vm->stats, sizeof(vm->stats));
 	part_add(image, vm->page, (size_t)(end - (uint8_t *)vm->page));
-	part_add(image, vm->ram[0].head, 4096 / sizeof(uint32_t));
+	part_add(image, vm->ram[0].head, rhz_ram_size((FRAMES + 1 + FIXED) * 4096));
 	for (unsigned v = 0; v < plan->vcpus; v++)
 		part_add(image, vcpu[v], rhz_vcpu_size());
 	part_add(image, &world, sizeof(world));
