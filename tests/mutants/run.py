@@ -9,7 +9,7 @@ Where a mutant names regression tests, each of those must fail too.
 
 usage: run.py [--sample] [--only WORD]... [--all] [--keep] BUILD
   --sample     only those marked so
-  --only WORD  those whose name, class or file contains WORD; more than once: any of them
+  --only WORD  those of this name, class or file; more than once: any of them
   --all        all tests, though one has killed it: tells which do
   --keep       leaves the mutants' libraries in BUILD/mutants
 """
@@ -30,6 +30,8 @@ import read
 
 CC = os.environ.get("MUTANTS_CC", "gcc")
 FLAGS = ["-std=gnu11", "-O1", "-w", "-fPIC", "-fno-semantic-interposition", "-g0"]
+# A test that includes the library's own headers has their inline functions in itself.
+INTERNAL = re.compile(r'#include "(format|guest|core|root|shadow|direct|nested|api)/')
 MODES = ("4", "pae", "32", "5", "mixed", "npt", "ept", "none")
 ENVIRONMENT = {**os.environ, "CCACHE_DISABLE": "1", "CMOCKA_MESSAGE_OUTPUT": "TAP"}
 
@@ -114,6 +116,12 @@ class Base:
     def program(self, name):
         return self.objects / name.replace("/", "_")
 
+    def test_source(self, name):
+        """The source of a unit test that must be compiled anew for a mutant of a header."""
+        path = read.ROOT / "tests" / f"{name}_test.c"
+        wanted = name.startswith("unit/") and INTERNAL.search(path.read_text())
+        return path if wanted else None
+
     def link_test(self, name):
         program, parts = self.program(name), self.programs[name]
         if program.is_file() and all(p.stat().st_mtime < program.stat().st_mtime for p in parts):
@@ -161,18 +169,33 @@ def label(name, arguments):
 
 def reason(output, status):
     """One line of why a test failed."""
-    for pattern in (r"FAILED: [^,]*, world \w+, step \d+: (.*)", r"^(?:# )?(.*[eE]rror.*)"):
+    for pattern in (r"FAILED: [^,]*, world \w+, (?:step|depth) \d+: (.*)",
+                    r"^# (?!.*error:|not ok)(.+)", r"^(?:# )?(.*[eE]rror.*)"):
         match = re.search(pattern, output, re.M)
         if match:
             return match[1].strip()[:90]
     return f"status {status}"
 
 
-def runs(base, folder, name, arguments, seconds):
+def program_for(base, folder, mutant, name):
+    """The test program: as it is, or with the mutant's header in it."""
+    source = base.test_source(name) if mutant.file.endswith(".h") else None
+    if source is None:
+        return base.program(name)
+    target = folder / name.replace("/", "_")
+    where = [folder / "lib", read.ROOT / "lib", read.ROOT / "include", read.ROOT / "tests"]
+    must([CC, *FLAGS, *(f"-I{f}" for f in where), source, *base.programs[name][-1:],
+          f"-L{folder}", "-lrhizome-mutant", "-lcmocka", "-o", target])
+    return target
+
+
+def runs(base, folder, mutant, test):
     """None if the test passes, else why not."""
+    name, arguments, seconds = test
     environment = {**ENVIRONMENT, "LD_LIBRARY_PATH": str(folder)}
     try:
-        done = command(["prlimit", f"--cpu={seconds}", base.program(name), *arguments],
+        program = program_for(base, folder, mutant, name)
+        done = command(["prlimit", f"--cpu={seconds}", program, *arguments],
                        env=environment, timeout=20 * seconds)
     except subprocess.TimeoutExpired:
         return f"does not end in {20 * seconds} s"
@@ -220,10 +243,11 @@ def try_mutant(base, mutant, every, keep):
         return result
     result.built = time.monotonic() - start
     wanted = {f"regress/{t}" for t in mutant.regress}
-    for name, arguments, seconds in plan(base, mutant):
+    for test in plan(base, mutant):
+        name, arguments, _ = test
         if result.killers and not every and name not in wanted:
             break
-        why = runs(base, folder, name, arguments, seconds)
+        why = runs(base, folder, mutant, test)
         result.tests += 1
         if why is not None:
             result.killers.append((label(name, arguments), time.monotonic() - start, why))
@@ -257,7 +281,7 @@ def chosen(mutants, arguments):
         mutants = [m for m in mutants if "sample" in m.fields]
     if arguments.only:
         mutants = [m for m in mutants if any(
-            w in (m.name, m.fields["class"]) or w in m.name or w in m.file
+            w in (m.name, m.fields["class"], m.file)
             for w in arguments.only)]
     return mutants
 
