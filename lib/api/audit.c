@@ -122,7 +122,7 @@ static bool audit_list(struct audit *audit, uint32_t number, uint32_t owner, uin
 			return audit_fails(audit, 8, "list is broken", page, 0, owner);
 		if (page->role.level != 1 || !role_has_table(page->role))
 			return audit_fails(audit, 7, "on a list, and no leaf table", page, 0, 0);
-		if (list_is_shared(owner) ? page->role.nested != (owner == LIST_NESTED) :
+		if (list_is_shared(owner) ? list_shared(page->role) != owner :
 		                            list_owner(audit->vm, page) != owner)
 			return audit_fails(audit, 4, "on another list than its only root's", page,
 			                   0, owner);
@@ -242,8 +242,8 @@ static bool audit_all(struct audit *audit)
 		     !audit_list(audit, page->own_list, number, &listed)))
 			return false;
 	}
-	if (!audit_list(audit, vm->shared_list, LIST_SHARED, &listed) ||
-	    !audit_list(audit, vm->nested_list, LIST_NESTED, &listed) ||
+	if (!audit_list(audit, vm->shared_list[0], LIST_SHARED, &listed) ||
+	    !audit_list(audit, vm->shared_list[1], LIST_NESTED, &listed) ||
 	    !audit_pool(audit, counted))
 		return false;
 	if (listed != vm->stats.mmu_unsync)

@@ -22,7 +22,7 @@ static struct page *only_parent(const struct rhz_vm *vm, const struct page *page
 
 uint32_t list_owner(const struct rhz_vm *vm, const struct page *page)
 {
-	uint32_t shared = page->role.nested ? LIST_NESTED : LIST_SHARED;
+	uint32_t shared = list_shared(page->role);
 
 	if (option(vm, RHZ_NO_LISTS))
 		return shared;
@@ -37,9 +37,8 @@ uint32_t list_owner(const struct rhz_vm *vm, const struct page *page)
 
 static uint32_t *list_head(struct rhz_vm *vm, uint32_t list)
 {
-	if (list_is_shared(list))
-		return list == LIST_SHARED ? &vm->shared_list : &vm->nested_list;
-	return &page_at(vm, list)->own_list;
+	return list_is_shared(list) ? &vm->shared_list[LIST_SHARED - list] :
+	                              &page_at(vm, list)->own_list;
 }
 
 static void list_put(struct rhz_vm *vm, struct page *page, uint32_t list)
@@ -86,7 +85,7 @@ static void list_share(struct rhz_vm *vm, struct page *page)
 {
 	uint32_t list = page->list, prev = page->list_prev, next = page->list_next;
 
-	list_put(vm, page, page->role.nested ? LIST_NESTED : LIST_SHARED);
+	list_put(vm, page, list_shared(page->role));
 	list_unlink(vm, list, prev, next);
 }
 

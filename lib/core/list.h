@@ -23,6 +23,12 @@ void list_disown(struct rhz_vm *vm, struct page *page);
 /* The list that the parent chain says: a root's number, or the shared one of its kind. */
 uint32_t list_owner(const struct rhz_vm *vm, const struct page *page);
 
+/* The shared list for pages of this role. */
+RHZ_INLINE uint32_t list_shared(union role role)
+{
+	return LIST_SHARED - role.nested;
+}
+
 RHZ_INLINE bool list_is_shared(uint32_t list)
 {
 	return list >= LIST_NESTED;
@@ -36,7 +42,7 @@ RHZ_INLINE bool lists_empty(const struct rhz_vm *vm, const struct page *root)
 {
 	uint32_t own = __atomic_load_n(&root->own_list, __ATOMIC_ACQUIRE);
 
-	return !(own | __atomic_load_n(&vm->shared_list, __ATOMIC_ACQUIRE));
+	return !(own | __atomic_load_n(&vm->shared_list[0], __ATOMIC_ACQUIRE));
 }
 
 /* The same for a root of L1's nested tables. */
@@ -44,7 +50,7 @@ RHZ_INLINE bool nested_lists_empty(const struct rhz_vm *vm, const struct page *r
 {
 	uint32_t own = __atomic_load_n(&root->own_list, __ATOMIC_ACQUIRE);
 
-	return !(own | __atomic_load_n(&vm->nested_list, __ATOMIC_ACQUIRE));
+	return !(own | __atomic_load_n(&vm->shared_list[1], __ATOMIC_ACQUIRE));
 }
 
 #endif

@@ -11,13 +11,13 @@
 
 #include "format/format.h"
 
-/* Whose format the shadowed table has. */
+/* Whose format the shadowed table has. From ROLE_32 on entries are unlike ours. */
 enum role_guest {
 	ROLE_DIRECT = 0, /* no guest table: a run of guest-physical memory */
-	ROLE_32,
 	ROLE_PAE,
 	ROLE_4LEVEL,
 	ROLE_5LEVEL,
+	ROLE_32,
 	ROLE_EPT4,
 	ROLE_EPT5,
 };
@@ -39,7 +39,6 @@ union role {
 		uint64_t rights : 4;   /* RHZ_RIGHT_*: ANDed over the levels above */
 		uint64_t quadrant : 7; /* part of a guest table: ROLE_32; PAE top: CR3[11:5] */
 		uint64_t space : 2;    /* address space */
-		uint64_t nested : 1;   /* the table's addresses are L2's physical ones: nested/ */
 		uint64_t wp : 1;       /* CR0.WP */
 		uint64_t nxe : 1;      /* EFER.NXE: bit 63 means something */
 		uint64_t pse : 1;      /* CR4.PSE, where it says what a large entry is: ROLE_32 */
@@ -49,7 +48,8 @@ union role {
 		uint64_t memory : 3;   /* pieces of a guest large page: PWT, PCD, PAT; EPT type */
 		uint64_t key : 4;      /* ... and its protection key; EPT: bit 0 is 'ignore PAT' */
 		uint64_t no_ad : 1;    /* L1's EPT has no A and D bits: EPTP bit 6 is clear */
-		uint64_t unused : 28;
+		uint64_t unused : 27;
+		uint64_t nested : 1;   /* the table's addresses are L2's physical ones: nested/ */
 	};
 };
 
@@ -73,22 +73,22 @@ RHZ_INLINE bool role_is_pae_root(union role role)
 RHZ_INLINE unsigned role_guest_levels(union role role)
 {
 	/* a digit for each enum role_guest */
-	return 0x5454320u >> 4 * role.guest & 7;
+	return 0x5425430u >> 4 * role.guest & 7;
 }
 
 /*
- * A page above the guest's top table: the guest's tables are less deep than ours. Nothing stands
- * in guest memory for its entries.
+ * A page above the top of L1's nested tables: these are less deep than ours. Nothing stands in
+ * guest memory for its entries.
  */
 RHZ_INLINE bool role_wraps(union role role)
 {
-	return role.guest != ROLE_DIRECT && role.level > role_guest_levels(role);
+	return role.nested && role.guest != ROLE_DIRECT && role.level > role_guest_levels(role);
 }
 
 /* The table's contents come from guest memory, not from registers or from nothing. */
 RHZ_INLINE bool role_has_table(union role role)
 {
-	return role.level <= role_guest_levels(role) && !role_is_pae_root(role);
+	return role.guest != ROLE_DIRECT && !role_is_pae_root(role) && !role_wraps(role);
 }
 
 /* The guest's tables are EPT's, of a format all of its own. */

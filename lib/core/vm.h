@@ -123,8 +123,7 @@ struct rhz_vm {
 	uint64_t kicked;         /* stats.removals at the last kick: nothing older is in any TLB */
 	uint64_t unlinks;        /* raised when a link to a table is taken away */
 	uint64_t dooms;          /* raised when a root held is zapped: vCPUs look through theirs */
-	uint32_t shared_list;    /* out-of-sync tables of more than one root */
-	uint32_t nested_list;    /* ... that are L1's nested ones */
+	uint32_t shared_list[2]; /* out-of-sync tables of more than one root; [1]: nested ones */
 	uint32_t generation;     /* of the slots: MMIO entries carry its low bits */
 	uint64_t kicks;          /* how often others were made to leave and may have stored */
 	bool kick_wanted;        /* other vCPUs must leave before the lock is given back */

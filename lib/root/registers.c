@@ -97,14 +97,15 @@ void modes_init(struct rhz_vm *vm)
 	const struct rhz_cpuid *cpuid = &vm->config.cpuid;
 
 	for (unsigned i = 0; i < 4 * 2 * 2; i++) {
-		enum role_guest guest = ROLE_32 + i / 4;
+		enum role_guest guest = ROLE_PAE + i / 4;
+		unsigned levels = role_guest_levels((union role){ .guest = guest });
 		bool nxe = i & 2, pse = i & 1;
 		struct rhz_regs regs = {
 			.cr0 = RHZ_CR0_PE | RHZ_CR0_PG,
-			.cr4 = (guest > ROLE_32 ? RHZ_CR4_PAE : 0) |
+			.cr4 = (guest != ROLE_32 ? RHZ_CR4_PAE : 0) |
 			       (guest == ROLE_5LEVEL ? RHZ_CR4_LA57 : 0) |
 			       (pse && guest == ROLE_32 ? RHZ_CR4_PSE : 0),
-			.efer = (guest >= ROLE_4LEVEL ? RHZ_EFER_LME | RHZ_EFER_LMA : 0) |
+			.efer = (levels >= 4 ? RHZ_EFER_LME | RHZ_EFER_LMA : 0) |
 			        (nxe ? RHZ_EFER_NXE : 0),
 		};
 

@@ -47,7 +47,7 @@ RHZ_INLINE const struct rhz_mode *page_mode(const struct rhz_vm *vm, union role 
 /* L1's nested PAE tables: the four entries at their top. */
 RHZ_INLINE bool role_is_pdpt(union role role)
 {
-	return role.guest == ROLE_PAE && role.level == 3;
+	return role.nested && role.guest == ROLE_PAE && role.level == 3;
 }
 
 /* The guest's entry behind entry 'index'; a table outside every slot reads as zero. */
@@ -78,7 +78,7 @@ RHZ_INLINE uint64_t gpte_read(struct rhz_vm *vm, const struct page *page, unsign
  */
 RHZ_INLINE bool role_is_quick(union role role)
 {
-	return role.guest != ROLE_32 && !role_guest_is_ept(role) && !role.rom;
+	return role.guest < ROLE_32 && !role.rom;
 }
 
 /* The rights of one entry alone, which is not EPT's. */

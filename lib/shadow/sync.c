@@ -140,7 +140,7 @@ static void quick_init(struct rhz_vm *vm, struct page *page, struct quick *quick
 	quick->slot = slot;
 	quick->to_hpa = (uint64_t)slot->to_hfn << RHZ_PAGE_SHIFT;
 	quick->uniform = space->uniform && slot->bytes;
-	quick->reserved = role_guest_is_ept(role) ? 0 : page_mode(vm, role)->reserved[1][1];
+	quick->reserved = page_mode(vm, role)->reserved[1][1];
 	/* no leaf of ours has these, but NX where the levels above say so: then it differs */
 	quick->exact = leaf_taken(role) | quick->reserved;
 	quick->plain = quick->exact | PTE_W | PTE_D;
@@ -305,18 +305,26 @@ static __attribute__((noinline)) void some_rescan(struct quick *quick, unsigned 
 	}
 }
 
-/* Another format, a read-only table, or several slots: without what is quick about these. */
-static __attribute__((noinline)) void table_rescan_slowly(struct quick *quick, bool quickly)
+/* Another format, a read-only table: without what is quick about others. */
+static __attribute__((noinline)) unsigned table_rescan_slowly(struct rhz_vm *vm, struct page *page)
+{
+	unsigned differed = 0;
+
+	for (unsigned i = page_next_used(page, 0); i < TABLE_ENTRIES;
+	     i = page_next_used(page, i + 1))
+		differed += sync_entry(vm, page, i);
+	return differed;
+}
+
+/* Several slots at several distances: each entry is looked at for itself. */
+static __attribute__((noinline)) unsigned table_rescan_one_by_one(struct quick *quick)
 {
 	struct page *page = quick->page;
 
 	for (unsigned i = page_next_used(page, 0); i < TABLE_ENTRIES;
-	     i = page_next_used(page, i + 1)) {
-		if (quickly)
-			entry_rescan(quick, i);
-		else
-			quick->differed += sync_entry(quick->vm, page, i);
-	}
+	     i = page_next_used(page, i + 1))
+		entry_rescan(quick, i);
+	return quick->differed;
 }
 
 /* Re-reads the entries of a leaf table that ours have; returns how many differed. */
@@ -324,11 +332,11 @@ static unsigned table_rescan(struct rhz_vm *vm, struct page *page)
 {
 	struct quick quick;
 
+	if (!role_is_quick(page->role))
+		return table_rescan_slowly(vm, page);
 	quick_init(vm, page, &quick);
-	if (!role_is_quick(page->role) || !quick.uniform) {
-		table_rescan_slowly(&quick, role_is_quick(page->role));
-		return quick.differed;
-	}
+	if (!quick.uniform)
+		return table_rescan_one_by_one(&quick);
 	RHZ_UNROLL
 	for (unsigned first = 0; first < TABLE_ENTRIES; first += 64) {
 		uint64_t used = page->used[first / 64];
@@ -410,12 +418,10 @@ void sync_below(struct rhz_vcpu *vcpu, struct page *page)
 
 	/* without an owner, what is out of sync below is on the shared list; page 0 has none */
 	lists_empty_out(vcpu, page_at(vm, list_is_shared(owner) ? PAGE_NIL : owner),
-	                page->role.nested ? &vm->nested_list : &vm->shared_list);
+	                &vm->shared_list[page->role.nested]);
 }
 
 void sync_lists(struct rhz_vcpu *vcpu, struct page *root)
 {
-	struct rhz_vm *vm = vcpu->vm;
-
-	lists_empty_out(vcpu, root, root->role.nested ? &vm->nested_list : &vm->shared_list);
+	lists_empty_out(vcpu, root, &vcpu->vm->shared_list[root->role.nested]);
 }
