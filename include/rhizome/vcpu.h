@@ -221,7 +221,8 @@ enum rhz_invpcid {
 
 /*
  * INVPCID. type and the descriptor as the guest gave them [SDM2 INVPCID]; defined with paging
- * off too. RHZ_LOAD_GP for what the manual forbids. *flush as for INVLPG. Takes the lock.
+ * off too. RHZ_LOAD_GP for what the manual forbids. *flush as for INVLPG. Not in
+ * RHZ_CONTEXT_L2_NESTED, where it is between L2 and the processor. Takes the lock.
  */
 enum rhz_load_result rhz_vcpu_invpcid(struct rhz_vcpu *vcpu, uint64_t type, uint64_t pcid,
                                       rhz_gva gva, enum rhz_flush *flush);

@@ -7,6 +7,7 @@
 #include "root/tag.h"
 #include "root/walk.h"
 #include "shadow/fill.h"
+#include "shadow/sync.h"
 
 /* ---- faults ---- */
 
@@ -86,6 +87,9 @@ static enum rhz_flush flush_linear(struct rhz_vcpu *vcpu, const struct rhz_cpu *
 
 		if (!holds_unseen(vcpu, i, guest_asid) || !entry->lease.stamp)
 			continue;
+		/* taken back: flushed with all others when that was done */
+		if (entry->lease.cpu == cpu->id && entry->lease.generation != cpu->generation)
+			continue;
 		found++;
 		only = entry;
 	}
@@ -118,28 +122,35 @@ enum rhz_flush rhz_vcpu_invlpga(struct rhz_vcpu *vcpu, const struct rhz_cpu *cpu
 	return flush_linear(vcpu, cpu, guest_asid, tag);
 }
 
+/* Other roots are synced when they are loaded; the current one is L2's only if L1 did not ask. */
+static void flush_ends(struct rhz_vcpu *vcpu)
+{
+	vcpu->stats.guest_flushes++;
+	trace(vcpu->vm, RHZ_EVENT_INVALIDATE, 0, ~0ull, 0);
+	if (vcpu->current != RHZ_CONTEXT_L1 && !root_is_gone(vcpu))
+		sync_lists(vcpu, root_page(vcpu));
+	vm_unlock(vcpu->vm);
+}
+
 void rhz_vcpu_flush_asid(struct rhz_vcpu *vcpu, uint32_t guest_asid)
 {
 	vcpu_lock(vcpu);
-	vcpu->stats.guest_flushes++;
 	roots_stale(vcpu, guest_asid);
-	vm_unlock(vcpu->vm);
+	flush_ends(vcpu);
 }
 
 void rhz_vcpu_flush_l2(struct rhz_vcpu *vcpu)
 {
 	vcpu_lock(vcpu);
-	vcpu->stats.guest_flushes++;
 	roots_stale_all(vcpu, false);
-	vm_unlock(vcpu->vm);
+	flush_ends(vcpu);
 }
 
 void rhz_vcpu_flush_table(struct rhz_vcpu *vcpu, uint64_t table)
 {
 	vcpu_lock(vcpu);
-	vcpu->stats.guest_flushes++;
 	roots_stale_table(vcpu, table);
-	vm_unlock(vcpu->vm);
+	flush_ends(vcpu);
 }
 
 /* ---- translation for the embedder's own needs ---- */

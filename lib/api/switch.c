@@ -56,6 +56,8 @@ RHZ_INLINE bool switch_quickly(struct rhz_vcpu *vcpu, unsigned number, uint64_t 
 		__atomic_store_n(&vcpu->current, number, __ATOMIC_RELAXED);
 		vcpu->now = to;
 		to->root = vcpu->roots.entry[index].owned;
+		if (__builtin_expect(!root_is_alone(vcpu, index), 0))
+			root_alone(vcpu);
 	} else {
 		/* a PAE root has another key than this */
 		if (role_is_pae_root(to->role) ||
@@ -68,6 +70,7 @@ RHZ_INLINE bool switch_quickly(struct rhz_vcpu *vcpu, unsigned number, uint64_t 
 		__atomic_store_n(&vcpu->current, number, __ATOMIC_RELAXED);
 		vcpu->now = to;
 		root_bind(vcpu);
+		root_alone(vcpu);
 	}
 	vcpu->stats.root_switches++;
 	__atomic_store_n(&to->root->writes, 0, __ATOMIC_RELAXED);

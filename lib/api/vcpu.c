@@ -219,6 +219,7 @@ enum rhz_load_result context_switch(struct rhz_vcpu *vcpu, unsigned number,
 	root_bind(vcpu);
 	root_trace_switch(vcpu, &key, &answer);
 	sync_current(vcpu);
+	root_alone(vcpu);
 	if (flush == RHZ_GUEST_FLUSH_ALL)
 		roots_stale_all(vcpu, true);
 	else if (flush == RHZ_GUEST_FLUSH_ASID)

@@ -91,6 +91,17 @@ RHZ_INLINE bool role_has_table(union role role)
 	return role.guest != ROLE_DIRECT && !role_is_pae_root(role) && !role_wraps(role);
 }
 
+/* What A and D are elsewhere in an entry of another of these. */
+enum role_format { FORMAT_IS_64 = 1, FORMAT_IS_32 = 2, FORMAT_IS_EPT = 4, FORMAT_IS_PDPT = 8 };
+
+RHZ_INLINE unsigned role_format(union role role)
+{
+	if (role.nested && role.guest == ROLE_PAE && role.level == 3)
+		return FORMAT_IS_PDPT;
+	return role.guest < ROLE_32 ? FORMAT_IS_64 : role.guest == ROLE_32 ? FORMAT_IS_32 :
+	                                                                     FORMAT_IS_EPT;
+}
+
 /* The guest's tables are EPT's, of a format all of its own. */
 RHZ_INLINE bool role_guest_is_ept(union role role)
 {

@@ -158,6 +158,8 @@ struct rhz_vm {
 	struct rhz_mode mode[4][2][2];
 	struct slot no_slot;
 	uint64_t nx;             /* PTE_NX if the processor has it */
+	uint8_t formats;         /* bits of enum role_format: of which guest tables were shadowed */
+	bool formats_differ;     /* it is more than one */
 	uint8_t nested_levels;   /* of our tables for L1's nested ones; 0: there are none */
 	struct rhz_ept_mode ept_mode[2][2]; /* the same for ROLE_EPT4 and ROLE_EPT5, no_ad */
 	struct space space[RHZ_MAX_ADDRESS_SPACES];

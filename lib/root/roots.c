@@ -187,6 +187,25 @@ void roots_stale(struct rhz_vcpu *vcpu, uint32_t guest_asid)
 	}
 }
 
+void root_alone(struct rhz_vcpu *vcpu)
+{
+	const struct context *now = vcpu->now;
+	struct rhz_root_entry *entry = root_entry(vcpu);
+	struct rhz_root_entry **last = &vcpu->last_of_asid[now->guest_asid % LAST_OF_ASID];
+
+	if (!entry || root_is_alone(vcpu, (size_t)(entry - vcpu->roots.entry)))
+		return;
+	for (unsigned i = 0; i < RHZ_ROOT_ENTRIES; i++) {
+		struct rhz_root_entry *other = &vcpu->roots.entry[i];
+
+		if (rhz_root_cache_holds(&vcpu->roots, i) && other != entry &&
+		    other->key.guest_asid == now->guest_asid &&
+		    vcpu->context[other->key.context].unseen)
+			tag_stale(other);
+	}
+	*last = entry;
+}
+
 void roots_stale_all(struct rhz_vcpu *vcpu, bool l1_too)
 {
 	for (unsigned i = 0; i < RHZ_ROOT_ENTRIES; i++) {

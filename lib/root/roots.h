@@ -85,6 +85,21 @@ bool root_is_running(const struct rhz_vm *vm, const struct page *page);
 bool roots_give_up_one(struct rhz_vm *vm);
 
 /*
+ * The current root is another one of its guest ASID than was current last: what L2 invalidates by
+ * itself reaches the tag of the root that it runs on, so that no other may keep what it holds.
+ */
+void root_alone(struct rhz_vcpu *vcpu);
+
+/* It is known to be so of the root with this index, which is current. */
+RHZ_INLINE bool root_is_alone(const struct rhz_vcpu *vcpu, size_t index)
+{
+	uint32_t guest_asid = vcpu->now->guest_asid;
+
+	return !guest_asid || !vcpu->now->unseen ||
+	       vcpu->last_of_asid[guest_asid % LAST_OF_ASID] == &vcpu->roots.entry[index];
+}
+
+/*
  * Tags that may hold translations by tables that the processor walks itself are flushed before
  * they run again: those of a guest ASID (0: L1's), whatever its context; all of L2's, and L1's too;
  * those under a table of L1's nested ones. Others hold nothing that our tables do not.

@@ -8,6 +8,8 @@
 #include "core/page.h"
 #include "root/cache.h"
 
+enum { LAST_OF_ASID = 16 };
+
 /* What other threads may ask of a vCPU; honoured by its next rhz_vcpu_prepare. */
 enum {
 	REQUEST_GIVE_UP_ROOTS = 1 << 0, /* memory is short: let the cached roots go */
@@ -67,6 +69,8 @@ struct rhz_vcpu {
 	struct leaf_table leaf_table; /* shadow/fill.h, direct/map.c */
 	struct context context[RHZ_CONTEXTS];
 	struct rhz_root_entry *entered; /* whose tag the last entry ran under */
+	/* by guest ASID: which of its roots was current last, if that is known (root_alone) */
+	struct rhz_root_entry *last_of_asid[LAST_OF_ASID];
 	struct rhz_root_cache roots;
 	struct rhz_vcpu_stats stats;
 };

@@ -43,14 +43,21 @@ RHZ_INLINE bool vcpu_walk_dirty(const struct rhz_vcpu *vcpu, const struct rhz_wa
 	return !(~walk->entry[walk->level] & vcpu->now->dirty);
 }
 
+/* Are the A and D bits that the access sets set already? */
+RHZ_INLINE bool vcpu_ad_set(const struct rhz_vcpu *vcpu, unsigned access,
+                            const struct rhz_walk *walk)
+{
+	bool dirty = vcpu_walk_dirty(vcpu, walk);
+
+	return walk->accessed && (dirty || !(access & RHZ_ACCESS_WRITE));
+}
+
 /* Sets A and D after a walk that came through. In a read-only slot nothing is set. */
 RHZ_INLINE enum rhz_ad_result vcpu_set_ad(struct rhz_vcpu *vcpu, unsigned access,
                                           struct rhz_walk *walk)
 {
-	bool dirty = vcpu_walk_dirty(vcpu, walk);
-
 	/* nearly always they are set already */
-	if (__builtin_expect(walk->accessed && (dirty || !(access & RHZ_ACCESS_WRITE)), 1))
+	if (__builtin_expect(vcpu_ad_set(vcpu, access, walk), 1))
 		return RHZ_AD_UNCHANGED;
 	return vcpu->now->walks->set_ad(vcpu, access, walk);
 }

@@ -377,6 +377,48 @@ static bool was_implicit(const struct try *try, uint32_t error_code, bool spurio
 	       !(try->access & RHZ_ACCESS_USER) && try->rights & RHZ_RIGHT_USER;
 }
 
+/*
+ * Where a table is shadowed in a format of another kind too, A and D mean something else there: a
+ * write like any other. After it nothing that was reserved is sure, so the fault is taken again.
+ */
+static enum rhz_ad_result set_ad_among_formats(struct try *try)
+{
+	unsigned format = role_format(vcpu_context(try->vcpu)->role);
+	unsigned bytes = vcpu_context(try->vcpu)->mode.format->entry_bytes;
+	enum rhz_ad_result result;
+	struct rhz_walk before = try->walk;
+
+	result = vcpu_set_ad(try->vcpu, try->access, &try->walk);
+	for (unsigned level = before.level; level <= before.top; level++) {
+		uint64_t at = before.table[level].v;
+		struct page *page;
+		uint32_t frame;
+		bool rom;
+
+		/* nothing is set in read-only memory; a register has no address */
+		if (before.entry[level] == try->walk.entry[level])
+			continue;
+		frame = frame_of_table(try->vm, try->vcpu->space, at >> RHZ_PAGE_SHIFT, &rom);
+		page = rom || frame == FRAME_NONE ? NULL : page_of_frame(try->vm, frame, NULL);
+		while (page && role_format(page->role) == format)
+			page = page_of_frame(try->vm, frame, page);
+		if (!page)
+			continue;
+		at %= RHZ_PAGE_SIZE;
+		frame_written(try->vm, frame, (unsigned)at, (unsigned)at + bytes);
+		result = RHZ_AD_RETRY;
+	}
+	return result;
+}
+
+/* Sets A and D after a walk that came through. */
+RHZ_INLINE enum rhz_ad_result try_set_ad(struct try *try)
+{
+	if (__builtin_expect(try->vm->formats & ~role_format(root_page(try->vcpu)->role), 0))
+		return set_ad_among_formats(try);
+	return vcpu_set_ad(try->vcpu, try->access, &try->walk);
+}
+
 /* After a walk that came through. */
 static enum rhz_fault_result try_fault(struct try *try, uint32_t error_code,
                                        struct rhz_fault *fault)
@@ -393,7 +435,7 @@ static enum rhz_fault_result try_fault(struct try *try, uint32_t error_code,
 	reserved = pages_reserve_path(try->vm, path_missing, try);
 	if (!reserved && !mmio)
 		return RHZ_FAULT_NO_MEMORY;
-	if (walk_outdated(try) || vcpu_set_ad(vcpu, try->access, &try->walk) == RHZ_AD_RETRY)
+	if (walk_outdated(try) || try_set_ad(try) == RHZ_AD_RETRY)
 		return RHZ_FAULT_RETRY;
 	if (mmio)
 		return try_mmio(try, reserved, fault);

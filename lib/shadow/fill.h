@@ -117,6 +117,9 @@ RHZ_INLINE bool fill_quickly(struct rhz_vcpu *vcpu, rhz_gva gva, unsigned access
 	if (__builtin_expect(page->table[index] || role.guest == ROLE_DIRECT || !vm->nodes_free ||
 	                     (access & RHZ_ACCESS_WRITE && *head & LINK_TRACKED), 0))
 		return false;
+	/* A and D may be something else to another shadow of the table: fault.c knows */
+	if (__builtin_expect(vm->formats_differ, 0) && !vcpu_ad_set(vcpu, access, walk))
+		return false;
 	if (__builtin_expect(vcpu_set_ad(vcpu, access, walk) == RHZ_AD_RETRY, 0))
 		return false;
 	if (*head & LINK_TRACKED || !(walk->entry[1] & PTE_D))

@@ -29,6 +29,7 @@ void gpte_decode(const struct rhz_vm *vm, const struct page *page, unsigned inde
 	union role role = page->role;
 	const struct rhz_mode *mode;
 	unsigned level = role.level;
+	uint64_t as_it_is = value;
 
 	if (__builtin_expect(role_guest_is_ept(role), 0)) {
 		decode_ept(vm, role, value, gpte);
@@ -47,7 +48,7 @@ void gpte_decode(const struct rhz_vm *vm, const struct page *page, unsigned inde
 	gpte->attributes = attributes_of(role, value);
 	if (__builtin_expect(role_is_pdpt(role), 0)) {
 		/* neither rights nor A [SDM3 4.4.1, table 4-8] */
-		gpte->usable = value & PTE_P && !(value & mode->reserved[3][0]);
+		gpte->usable = value & PTE_P && !(as_it_is & mode->reserved[3][0]);
 		gpte->rights = RHZ_RIGHT_ALL;
 	}
 	if (!gpte->leaf) {

@@ -21,6 +21,8 @@ struct page *tree_get(struct rhz_vcpu *vcpu, struct child child)
 	}
 	if (!role_has_table(child.role) || child.frame == FRAME_NONE)
 		return page_make(vm, child.frame, child.role);
+	vm->formats |= (uint8_t)role_format(child.role);
+	vm->formats_differ = vm->formats & (vm->formats - 1);
 	/* if the frame was out of sync for other pages of it, it is in sync for all now */
 	sync_frame(vcpu, child.frame);
 	return page_make(vm, child.frame, child.role);

@@ -167,7 +167,7 @@ static bool in_pae(struct model_vm *vm, const struct model_regs *regs)
 	struct model_mode mode;
 
 	model_mode_of(&mode, &vm->cpuid, regs);
-	return mode.paging == MODEL_PAE;
+	return mode.paging == MODEL_PAE && !mode.nested;
 }
 
 bool model_cr3(struct model_vm *vm, unsigned vcpu, uint64_t cr3, uint64_t start)
@@ -216,14 +216,16 @@ bool model_load(struct model_vm *vm, unsigned vcpu, const struct model_regs *wan
 
 /* A nested entry or exit: what is not flushed stays, for each (context, guest ASID) its own. */
 bool model_switch(struct model_vm *vm, unsigned vcpu, unsigned context,
-                  const struct model_regs *regs, uint32_t guest_asid, bool flush, uint64_t start)
+                  const struct model_regs *regs, uint32_t guest_asid, enum model_flush flush,
+                  uint64_t start)
 {
 	struct model_vcpu *v = vcpu_of(vm, vcpu);
 	struct model_regs next = regs ? *regs : v->regs[context];
 
 	if (regs) {
 		memcpy(next.pdpte, v->regs[context].pdpte, sizeof(next.pdpte));
-		if (model_load_faults(&vm->cpuid, &next, &next))
+		if (context == 2 ? model_nested_faults(&vm->cpuid, &next) :
+		                   model_load_faults(&vm->cpuid, &next, &next))
 			return false;
 		if (in_pae(vm, &next) && !read_pdptes(vm, v->space, &next))
 			return false;
@@ -233,9 +235,48 @@ bool model_switch(struct model_vm *vm, unsigned vcpu, unsigned context,
 	v->guest_asid[context] = guest_asid;
 	v->regs[context] = next;
 	make_current(vm, v, start);
-	if (flush)
-		flush_all(v, v->key_of[v->key].asid, start);
+	for (unsigned i = 0; i < v->asids; i++)
+		if (flush == MODEL_FLUSH_ALL ||
+		    (flush && v->asid_of[i].guest_asid == guest_asid))
+			flush_all(v, i, start);
 	return true;
+}
+
+void model_flush_asid(struct model_vm *vm, unsigned vcpu, uint32_t guest_asid, uint64_t start)
+{
+	struct model_vcpu *v = vcpu_of(vm, vcpu);
+
+	for (unsigned i = 0; i < v->asids; i++)
+		if (v->asid_of[i].guest_asid == guest_asid)
+			flush_all(v, i, start);
+}
+
+void model_flush_l2(struct model_vm *vm, unsigned vcpu, uint64_t start)
+{
+	struct model_vcpu *v = vcpu_of(vm, vcpu);
+
+	for (unsigned i = 0; i < v->asids; i++)
+		if (v->asid_of[i].context)
+			flush_all(v, i, start);
+}
+
+/* No chain begins any more at a CR3 that was read before. */
+void model_flush_table(struct model_vm *vm, unsigned vcpu, uint64_t table, uint64_t start)
+{
+	struct model_vcpu *v = vcpu_of(vm, vcpu);
+
+	for (unsigned k = 0; k < v->keys; k++) {
+		struct model_key *key = &v->key_of[k];
+
+		for (unsigned i = 0; i < key->intervals; i++) {
+			struct model_interval *interval = &key->interval[i];
+
+			if (v->asid_of[key->asid].context == 2 &&
+			    !((interval->cr3 ^ table) >> 12))
+				interval->from = interval->to < start ? interval->to : start;
+		}
+	}
+	v->epoch++;
 }
 
 bool model_set_space(struct model_vm *vm, unsigned vcpu, unsigned space, uint64_t start)
@@ -248,10 +289,9 @@ bool model_set_space(struct model_vm *vm, unsigned vcpu, unsigned space, uint64_
 	return true;
 }
 
-static void invalidate_address(struct model_vcpu *v, struct model_address address)
+static void invalidate_in(struct model_vcpu *v, struct model_asid *asid,
+                          struct model_address address)
 {
-	struct model_asid *asid = &v->asid_of[v->key_of[v->key].asid];
-
 	if (asid->addresses == MODEL_ADDRESSES) {
 		asid->addresses--;
 		memmove(asid->address, asid->address + 1,
@@ -259,6 +299,26 @@ static void invalidate_address(struct model_vcpu *v, struct model_address addres
 	}
 	asid->address[asid->addresses++] = address;
 	v->epoch++;
+}
+
+static void invalidate_address(struct model_vcpu *v, struct model_address address)
+{
+	invalidate_in(v, &v->asid_of[v->key_of[v->key].asid], address);
+}
+
+void model_invlpga(struct model_vm *vm, unsigned vcpu, uint64_t gva, uint32_t guest_asid,
+                   uint64_t start)
+{
+	struct model_vcpu *v = vcpu_of(vm, vcpu);
+
+	for (unsigned i = 0; i < v->asids; i++) {
+		struct model_asid *asid = &v->asid_of[i];
+		struct model_address address = { gva, start, pcid_of(&v->regs[asid->context]),
+		                                 true };
+
+		if (asid->guest_asid == guest_asid)
+			invalidate_in(v, asid, address);
+	}
 }
 
 void model_invlpg(struct model_vm *vm, unsigned vcpu, uint64_t gva, uint64_t start)

@@ -23,6 +23,16 @@ void model_mode_of(struct model_mode *mode, const struct model_cpuid *cpuid,
 	bool lma = regs->efer & bit(10), la57 = regs->cr4 & bit(12);
 
 	memset(mode, 0, sizeof(*mode));
+	mode->nested = regs->kind != MODEL_LINEAR;
+	if (regs->kind == MODEL_EPT) { /* EPTP [SDM3 24.6.11] */
+		mode->levels = (regs->cr3 >> 3 & 7) + 1;
+		mode->paging = mode->levels == 5 ? MODEL_EPT5 : MODEL_EPT4;
+		mode->ad = regs->cr3 & bit(6);
+		mode->execute_only = cpuid->ept_execute_only;
+		mode->gbpages = cpuid->ept_1g;
+		mode->maxphyaddr = cpuid->maxphyaddr;
+		return;
+	}
 	mode->pse = regs->cr4 & bit(4);
 	mode->pge = regs->cr4 & bit(7);
 	mode->nxe = regs->efer & bit(11);
@@ -72,11 +82,21 @@ uint64_t model_root(const struct model_mode *mode, uint64_t cr3)
 	return cr3 & bits(mode->maxphyaddr - 1, 12);
 }
 
-/* Bits 47 (or 56) and above are all equal [SDM3 4.5.2]. */
+/* The address is one that nested tables of this depth can map. */
+static bool in_reach(const struct model_mode *mode, uint64_t ngpa)
+{
+	unsigned width = mode->levels >= 4 ? 12 + 9 * mode->levels : 32;
+
+	return ngpa >> width == 0;
+}
+
+/* Bits 47 (or 56) and above are all equal [SDM3 4.5.2]; no question of nested tables. */
 bool model_canonical(const struct model_mode *mode, uint64_t gva)
 {
 	uint64_t high;
 
+	if (mode->nested)
+		return true;
 	if (mode->paging != MODEL_4LEVEL && mode->paging != MODEL_5LEVEL)
 		return true;
 	high = gva >> (mode->paging == MODEL_4LEVEL ? 47 : 56);
@@ -131,20 +151,57 @@ static void decode_64(const struct model_mode *mode, unsigned level, uint64_t va
 		e->key = value >> 59 & 15;
 }
 
+/* [SDM3 28.3.2]; 'reserved' is a misconfiguration [SDM3 28.3.3.1]. */
+static void decode_ept(const struct model_mode *mode, unsigned level, uint64_t value,
+                       struct model_entry *e)
+{
+	unsigned type = value >> 3 & 7;
+
+	e->present = value & 7;
+	e->read = value & bit(0);
+	e->write = value & bit(1);
+	e->nx = !(value & bit(2));
+	e->user = true;
+	e->leaf = level == 1 || ((level == 2 || level == 3) && value & bit(7));
+	e->shift = 12 + 9 * (level - 1);
+	e->next = value & bits(mode->maxphyaddr - 1, 12);
+	e->reserved = value & bits(51, mode->maxphyaddr);
+	if (e->leaf) {
+		e->next &= ~bits(e->shift - 1, 0);
+		e->reserved |= level > 1 && value & bits(e->shift - 1, 12);
+		e->reserved |= level == 3 && !mode->gbpages;
+		e->reserved |= type == 2 || type == 3 || type == 7;
+		e->type = type | (value & bit(6) ? 8 : 0);
+	} else {
+		e->reserved |= value & bits(6, 3) || (level >= 4 && value & bit(7));
+	}
+	e->reserved |= (value & 3) == 2 || ((value & 7) == 4 && !mode->execute_only) ||
+	               (value & 7) == 6;
+	e->accessed = !mode->ad || value & bit(8);
+	e->dirty = !mode->ad || value & bit(9);
+}
+
 void model_decode(const struct model_mode *mode, unsigned level, uint64_t value,
                   struct model_entry *e)
 {
 	memset(e, 0, sizeof(*e));
+	if (mode->paging >= MODEL_EPT4) {
+		decode_ept(mode, level, value, e);
+		return;
+	}
 	e->present = value & bit(0);
 	if (!e->present)
 		return;
+	e->read = true;
 	e->write = value & bit(1);
 	e->user = value & bit(2);
 	e->accessed = value & bit(5);
 	if (mode->paging == MODEL_PAE && level == 3) {
-		/* a PDPTE register: no rights, no A bit, judged when it was loaded */
+		/* a PDPTE register: no rights, no A bit, judged when it was loaded; L1's nested
+		 * tables have it in memory, judged when it is read */
 		e->write = e->user = e->accessed = true;
 		e->next = value & bits(mode->maxphyaddr - 1, 12);
+		e->reserved = mode->nested && (value & 0x1e6 || value >> mode->maxphyaddr);
 		return;
 	}
 	if (mode->paging == MODEL_32)
@@ -161,11 +218,15 @@ void model_decode(const struct model_mode *mode, unsigned level, uint64_t value,
 }
 
 /* Rights without keys [SDM3 4.6.1]. */
-bool model_rights_allow(const struct model_regs *regs, bool write, bool user, bool nx,
+bool model_rights_allow(const struct model_regs *regs, const struct model_rights *rights,
                         unsigned access)
 {
 	bool wp = regs->cr0 & bit(16), smep = regs->cr4 & bit(20), smap = regs->cr4 & bit(21);
+	bool write = rights->write, user = rights->user, nx = rights->nx;
 
+	if (regs->kind != MODEL_LINEAR) /* all are a user's accesses [APM2 15.25.5] */
+		return user && (access & MODEL_FETCH ? !nx : access & MODEL_WRITE ? write :
+		                rights->read);
 	if (!(regs->cr0 & bit(31)))
 		return true;
 	if (access & MODEL_FETCH) {
@@ -186,7 +247,8 @@ bool model_key_allows(const struct model_regs *regs, bool user, unsigned key, un
 	uint32_t rights;
 	bool wp = regs->cr0 & bit(16);
 
-	if (!(regs->cr0 & bit(31)) || !(regs->efer & bit(10)) || access & MODEL_FETCH)
+	if (!(regs->cr0 & bit(31)) || !(regs->efer & bit(10)) || access & MODEL_FETCH ||
+	    regs->kind != MODEL_LINEAR)
 		return true;
 	if (!(regs->cr4 & (user ? bit(22) : bit(24)))) /* PKE, PKS */
 		return true;
@@ -206,7 +268,7 @@ unsigned model_ability_access(unsigned ability)
 	return what[ability % 3] | who[ability / 3];
 }
 
-unsigned model_abilities(const struct model_regs *regs, bool write, bool user, bool nx,
+unsigned model_abilities(const struct model_regs *regs, const struct model_rights *rights,
                          unsigned key)
 {
 	unsigned set = 0;
@@ -214,8 +276,8 @@ unsigned model_abilities(const struct model_regs *regs, bool write, bool user, b
 	for (unsigned i = 0; i < MODEL_ABILITIES; i++) {
 		unsigned access = model_ability_access(i);
 
-		if (model_rights_allow(regs, write, user, nx, access) &&
-		    model_key_allows(regs, user, key, access))
+		if (model_rights_allow(regs, rights, access) &&
+		    model_key_allows(regs, rights->user, key, access))
 			set |= 1u << i;
 	}
 	return set;
@@ -226,12 +288,13 @@ static uint32_t error_of_access(const struct model_regs *regs, unsigned access)
 {
 	uint32_t error = 0;
 
+	bool smep = regs->cr4 & bit(20) && regs->kind == MODEL_LINEAR;
+
 	if (access & MODEL_WRITE)
 		error |= 2;
-	if (access & MODEL_USER)
+	if (access & MODEL_USER || regs->kind != MODEL_LINEAR)
 		error |= 4;
-	if (access & MODEL_FETCH &&
-	    (regs->cr4 & bit(20) || (regs->cr4 & bit(5) && regs->efer & bit(11))))
+	if (access & MODEL_FETCH && (smep || (regs->cr4 & bit(5) && regs->efer & bit(11))))
 		error |= 16;
 	return error;
 }
@@ -243,13 +306,13 @@ static bool descend(const struct model_mode *mode, const struct model_regs *regs
 	unsigned bytes = model_entry_bytes(mode);
 	uint64_t table = model_root(mode, regs->cr3);
 
-	walk->write = walk->user = walk->accessed = true;
+	walk->read = walk->write = walk->user = walk->accessed = true;
 	for (unsigned level = model_top_level(mode);; level--) {
 		unsigned index = model_index(mode, level, gva);
 		struct model_entry e;
 		uint64_t value;
 
-		if (mode->paging == MODEL_PAE && level == 3) {
+		if (mode->paging == MODEL_PAE && level == 3 && !mode->nested) {
 			value = regs->pdpte[index];
 		} else {
 			struct model_step *step = &walk->step[walk->steps++];
@@ -260,16 +323,18 @@ static bool descend(const struct model_mode *mode, const struct model_regs *regs
 			step->value = value = read(ctx, step->gpa, bytes);
 		}
 		model_decode(mode, level, value, &e);
-		if (!e.present)
-			return false;
-		if (e.reserved) {
+		if (e.present && e.reserved) {
 			walk->error |= 1 | 8;
+			walk->broken = true;
 			return false;
 		}
+		walk->read &= e.read;
 		walk->write &= e.write;
 		walk->user &= e.user;
 		walk->accessed &= e.accessed;
-		walk->nx |= e.nx;
+		walk->nx |= e.nx || !e.present;
+		if (!e.present)
+			return false;
 		table = e.next;
 		if (e.leaf) {
 			walk->key = e.key;
@@ -286,13 +351,15 @@ static bool descend(const struct model_mode *mode, const struct model_regs *regs
 void model_mmu_walk(const struct model_cpuid *cpuid, const struct model_regs *regs, uint64_t gva,
                     unsigned access, model_read read, void *ctx, struct model_walk *walk)
 {
+	struct model_rights all;
 	struct model_mode mode;
 	bool rights, key;
 
 	memset(walk, 0, sizeof(*walk));
 	model_mode_of(&mode, cpuid, regs);
 	if (mode.paging == MODEL_NONE) {
-		walk->exists = walk->write = walk->user = walk->accessed = walk->dirty = true;
+		walk->exists = walk->read = walk->write = walk->user = true;
+		walk->accessed = walk->dirty = true;
 		walk->shift = 12;
 		walk->gpa = gva & bits(31, 0);
 		return;
@@ -304,10 +371,15 @@ void model_mmu_walk(const struct model_cpuid *cpuid, const struct model_regs *re
 		gva &= bits(31, 0);
 	walk->outcome = MODEL_FAULT;
 	walk->error = error_of_access(regs, access);
+	walk->nx = mode.nested;
+	if (mode.nested && !in_reach(&mode, gva))
+		return;
+	walk->nx = false;
 	if (!descend(&mode, regs, gva, read, ctx, walk))
 		return;
 	walk->exists = true;
-	rights = model_rights_allow(regs, walk->write, walk->user, walk->nx, access);
+	all = (struct model_rights){ walk->read, walk->write, walk->user, walk->nx };
+	rights = model_rights_allow(regs, &all, access);
 	key = model_key_allows(regs, walk->user, walk->key, access);
 	if (rights && key) {
 		walk->outcome = MODEL_OK;
@@ -317,4 +389,19 @@ void model_mmu_walk(const struct model_cpuid *cpuid, const struct model_regs *re
 	walk->error |= 1;
 	if (!key) /* whether or not another right is missing too */
 		walk->error |= 32;
+}
+
+uint64_t model_exit_info(const struct model_regs *regs, const struct model_walk *walk,
+                         unsigned access, bool table)
+{
+	uint64_t info;
+
+	if (regs->kind == MODEL_NPT)
+		return walk->error | (table ? bit(33) : bit(32));
+	if (table)
+		info = regs->cr3 & bit(6) ? 3 : 1; /* with A and D a table is written too */
+	else
+		info = access & MODEL_FETCH ? 4 : access & MODEL_WRITE ? 2 : 1;
+	return info | (walk->read ? bit(3) : 0) | (walk->write ? bit(4) : 0) |
+	       (walk->nx ? 0 : bit(5));
 }

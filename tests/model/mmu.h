@@ -14,15 +14,27 @@ struct model_cpuid {
 	bool amd;
 	unsigned maxphyaddr;
 	bool pse, pae, pge, pse36, nx, gbpages, la57, pcid, smep, smap, pku, pks;
+	/* the EPT that L1 is shown */
+	bool ept_1g, ept_execute_only, ept_ad;
+	unsigned nested_levels; /* of the deepest nested tables that there can be; 0: none */
+};
+
+enum model_kind {
+	MODEL_LINEAR, /* ordinary tables, for linear addresses */
+	MODEL_NPT,    /* L1's nested ones: cr3 is nCR3, the others are L1's registers */
+	MODEL_EPT,    /* cr3 is EPTP */
 };
 
 struct model_regs {
 	uint64_t cr0, cr3, cr4, efer;
 	uint64_t pdpte[4];
 	uint32_t pkru, pkrs;
+	enum model_kind kind;
 };
 
-enum model_paging { MODEL_NONE, MODEL_32, MODEL_PAE, MODEL_4LEVEL, MODEL_5LEVEL };
+enum model_paging {
+	MODEL_NONE, MODEL_32, MODEL_PAE, MODEL_4LEVEL, MODEL_5LEVEL, MODEL_EPT4, MODEL_EPT5,
+};
 
 /* An access: the same bits as the library's, by convention of the driver. */
 enum {
@@ -38,15 +50,16 @@ struct model_mode {
 	enum model_paging paging;
 	unsigned levels;
 	bool pse, pse36, nxe, amd, gbpages, pge;
+	bool nested, ad, execute_only; /* of nested tables; A and D, and X without R: EPT's */
 	unsigned maxphyaddr;
 };
 
 /* An entry, understood. */
 struct model_entry {
 	bool present, reserved, leaf;
-	bool write, user, nx, global, accessed, dirty;
+	bool read, write, user, nx, global, accessed, dirty; /* read: but for EPT always */
 	unsigned key;   /* protection key */
-	unsigned type;  /* PWT, PCD, PAT as bits 0, 1, 2 */
+	unsigned type;  /* PWT, PCD, PAT as bits 0, 1, 2; EPT: its type, and bit 3 'ignore PAT' */
 	unsigned shift; /* of the page, if a leaf */
 	uint64_t next;  /* the page's or the next table's address */
 };
@@ -65,7 +78,8 @@ struct model_walk {
 	enum model_outcome outcome;
 	uint32_t error;    /* #PF error code */
 	bool exists;       /* there is a translation; the rights may forbid */
-	bool write, user, nx, global, accessed, dirty;
+	bool broken;       /* EPT: a misconfiguration */
+	bool read, write, user, nx, global, accessed, dirty;
 	unsigned key, type, shift;
 	uint64_t gpa;
 	unsigned steps;    /* entries read from memory; the last is the leaf if 'exists' */
@@ -92,8 +106,13 @@ bool model_canonical(const struct model_mode *mode, uint64_t gva);
 void model_mmu_walk(const struct model_cpuid *cpuid, const struct model_regs *regs, uint64_t gva,
                     unsigned access, model_read read, void *ctx, struct model_walk *walk);
 
+/* The rights of a translation, all its levels together. */
+struct model_rights {
+	bool read, write, user, nx;
+};
+
 /* Does a translation with these rights allow the access, and does its key? */
-bool model_rights_allow(const struct model_regs *regs, bool write, bool user, bool nx,
+bool model_rights_allow(const struct model_regs *regs, const struct model_rights *rights,
                         unsigned access);
 bool model_key_allows(const struct model_regs *regs, bool user, unsigned key, unsigned access);
 
@@ -103,8 +122,18 @@ bool model_key_allows(const struct model_regs *regs, bool user, unsigned key, un
  */
 enum { MODEL_ABILITIES = 9, MODEL_WRITES = 0222 };
 unsigned model_ability_access(unsigned ability);
-unsigned model_abilities(const struct model_regs *regs, bool write, bool user, bool nx,
+unsigned model_abilities(const struct model_regs *regs, const struct model_rights *rights,
                          unsigned key);
+
+/*
+ * What L1 is told of a walk of its nested tables that did not come through: EXITINFO1 [APM2
+ * 15.25.6], or the exit qualification's bits 6:0 [SDM3 table 27-7]; table: for one of L2's tables.
+ */
+uint64_t model_exit_info(const struct model_regs *regs, const struct model_walk *walk,
+                         unsigned access, bool table);
+
+/* Would a nested entry by these tables fail? */
+bool model_nested_faults(const struct model_cpuid *cpuid, const struct model_regs *next);
 
 /* Does a load of 'next' after 'now' raise #GP? PDPTEs apart. */
 bool model_load_faults(const struct model_cpuid *cpuid, const struct model_regs *now,

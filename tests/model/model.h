@@ -16,8 +16,8 @@ enum {
 	MODEL_FRAME_HASH = 256,
 	MODEL_SLOTS = 16,
 	MODEL_VCPUS = 4,
-	MODEL_KEYS = 48,       /* (context, guest ASID, PCID, address space) on one vCPU */
-	MODEL_ASIDS = 8,       /* (context, guest ASID) on one vCPU */
+	MODEL_KEYS = 80,       /* (context, guest ASID, PCID, address space) on one vCPU */
+	MODEL_ASIDS = 16,      /* (context, guest ASID) on one vCPU */
 	MODEL_INTERVALS = 24,  /* of one key; older ones are forgotten, which is stricter */
 	MODEL_ADDRESSES = 24,  /* address invalidations; older ones are forgotten: laxer */
 	MODEL_OLD_VALUES = 40, /* of one entry; past that the oracle says "unknown" */
@@ -79,8 +79,8 @@ struct model_asid {
 };
 
 struct model_vcpu {
-	struct model_regs regs[2]; /* by context: L1, L2 */
-	uint32_t guest_asid[2];    /* as last given */
+	struct model_regs regs[3]; /* by context: L1, L2, L2 by L1's nested tables */
+	uint32_t guest_asid[3];    /* as last given */
 	unsigned context, space;
 	unsigned key;              /* the current one */
 	unsigned keys, asids;
@@ -138,8 +138,17 @@ uint64_t model_tick(struct model_vm *vm);
  */
 bool model_cr3(struct model_vm *vm, unsigned vcpu, uint64_t cr3, uint64_t start);
 bool model_load(struct model_vm *vm, unsigned vcpu, const struct model_regs *next, uint64_t start);
+/* What a nested entry or exit invalidates [APM2 15.16.2]. */
+enum model_flush { MODEL_KEEP, MODEL_FLUSH_ASID, MODEL_FLUSH_ALL };
 bool model_switch(struct model_vm *vm, unsigned vcpu, unsigned context,
-                  const struct model_regs *regs, uint32_t guest_asid, bool flush, uint64_t start);
+                  const struct model_regs *regs, uint32_t guest_asid, enum model_flush flush,
+                  uint64_t start);
+/* What L1 invalidates of its guests: an address, all of one ASID, all, all by one nested table. */
+void model_invlpga(struct model_vm *vm, unsigned vcpu, uint64_t gva, uint32_t guest_asid,
+                   uint64_t start);
+void model_flush_asid(struct model_vm *vm, unsigned vcpu, uint32_t guest_asid, uint64_t start);
+void model_flush_l2(struct model_vm *vm, unsigned vcpu, uint64_t start);
+void model_flush_table(struct model_vm *vm, unsigned vcpu, uint64_t table, uint64_t start);
 bool model_invpcid(struct model_vm *vm, unsigned vcpu, uint64_t type, uint64_t pcid, uint64_t gva,
                    uint64_t start);
 bool model_set_space(struct model_vm *vm, unsigned vcpu, unsigned space, uint64_t start);

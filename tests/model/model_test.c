@@ -164,18 +164,20 @@ static void keeps_pdptes(void **state)
 
 static void judges_rights(void **state)
 {
+	const struct model_rights user_read = { true, false, true, false };
+	const struct model_rights user_all = { true, true, true, false };
 	struct model_regs regs = { .cr0 = PG | 1, .efer = LONG };
 
 	(void)state;
-	assert_true(model_rights_allow(&regs, false, true, false, MODEL_WRITE));
-	assert_false(model_rights_allow(&regs, false, true, false, MODEL_WRITE | MODEL_USER));
+	assert_true(model_rights_allow(&regs, &user_read, MODEL_WRITE));
+	assert_false(model_rights_allow(&regs, &user_read, MODEL_WRITE | MODEL_USER));
 	regs.cr0 |= WP;
-	assert_false(model_rights_allow(&regs, false, true, false, MODEL_WRITE));
+	assert_false(model_rights_allow(&regs, &user_read, MODEL_WRITE));
 	regs.cr4 = SMEP | SMAP;
-	assert_false(model_rights_allow(&regs, true, true, false, MODEL_FETCH));
-	assert_false(model_rights_allow(&regs, true, true, false, 0));
-	assert_true(model_rights_allow(&regs, true, true, false, MODEL_AC));
-	assert_false(model_rights_allow(&regs, true, true, false, MODEL_AC | MODEL_IMPLICIT));
+	assert_false(model_rights_allow(&regs, &user_all, MODEL_FETCH));
+	assert_false(model_rights_allow(&regs, &user_all, 0));
+	assert_true(model_rights_allow(&regs, &user_all, MODEL_AC));
+	assert_false(model_rights_allow(&regs, &user_all, MODEL_AC | MODEL_IMPLICIT));
 	regs.cr4 = PKE;
 	regs.pkru = 1 << 2 | 2 << 4; /* key 1: no access; key 2: no write */
 	assert_false(model_key_allows(&regs, true, 1, 0));

@@ -37,7 +37,7 @@ void model_walk(struct model_vm *vm, unsigned vcpu, uint64_t gva, unsigned acces
 
 /* The rights of a chain so far. */
 struct chain {
-	bool write, user, nx;
+	bool read, write, user, nx;
 	bool rom; /* the entry's A and D bits could not be set: its frame is or was read-only */
 };
 
@@ -96,7 +96,8 @@ static void judge(struct search *s, const struct chain *chain, const struct mode
 		return;
 	if (invalidated(s, leaf))
 		return;
-	set = model_abilities(regs, chain->write, chain->user, chain->nx, leaf->key);
+	set = model_abilities(regs, &(struct model_rights){ chain->read, chain->write,
+	                      chain->user, chain->nx }, leaf->key);
 	if (!leaf->dirty && !chain->rom)
 		set &= ~(unsigned)MODEL_WRITES;
 	if (!q->to_gpa && flags & MODEL_SLOT_READ_ONLY)
@@ -123,6 +124,7 @@ static void follow(struct search *s, unsigned level, uint64_t value, uint64_t t,
 	model_decode(&s->interval->mode, level, value, &e);
 	if (!e.present || e.reserved || (!e.accessed && !chain.rom))
 		return;
+	chain.read &= e.read;
 	chain.write &= e.write;
 	chain.user &= e.user;
 	chain.nx |= e.nx;
@@ -144,7 +146,7 @@ static void go_down(struct search *s, unsigned level, uint64_t table, uint64_t t
 	int found;
 	uint32_t node;
 
-	if (mode->paging == MODEL_PAE && level == 3) {
+	if (mode->paging == MODEL_PAE && level == 3 && !mode->nested) {
 		follow(s, level, s->interval->pdpte[index], t, chain);
 		return;
 	}
@@ -177,7 +179,7 @@ static void go_down(struct search *s, unsigned level, uint64_t table, uint64_t t
 /* All chains of the key between two address invalidations. */
 static void search_stretch(struct search *s, uint64_t begin)
 {
-	const struct chain all = { true, true, false, false };
+	const struct chain all = { true, true, true, false, false };
 
 	for (unsigned i = 0; i < s->key->intervals && !done(s); i++) {
 		const struct model_interval *interval = &s->key->interval[i];
@@ -247,8 +249,9 @@ bool model_allowed(struct model_vm *vm, unsigned vcpu, struct model_question *q)
 		if ((q->to_gpa ? walk.gpa == q->target : mapped && hpa == q->target) &&
 		    (q->any_type || walk.type == q->type)) {
 			q->gpa = walk.gpa;
-			q->got = model_abilities(model_vcpu_regs(vm, vcpu), walk.write, walk.user,
-			                         walk.nx, walk.key);
+			q->got = model_abilities(model_vcpu_regs(vm, vcpu), &(struct model_rights){
+			                         walk.read, walk.write, walk.user, walk.nx },
+			                         walk.key);
 			if (!walk.dirty || (!q->to_gpa && flags & MODEL_SLOT_READ_ONLY))
 				q->got &= ~(unsigned)MODEL_WRITES;
 		}

@@ -60,6 +60,21 @@ bool model_cr3_faults(const struct model_cpuid *cpuid, const struct model_regs *
 	return false;
 }
 
+/* nCR3 [APM2 15.25.3, 15.25.4]; EPTP [SDM3 26.2.1.1]. */
+bool model_nested_faults(const struct model_cpuid *cpuid, const struct model_regs *next)
+{
+	unsigned type = next->cr3 & 7, levels = (next->cr3 >> 3 & 7) + 1;
+	struct model_mode mode;
+
+	if (!cpuid->nested_levels || next->cr3 >> cpuid->maxphyaddr)
+		return true;
+	if (next->kind == MODEL_EPT)
+		return (type != 0 && type != 6) || levels < 4 || levels > cpuid->nested_levels ||
+		       next->cr3 & 0xf80 || (next->cr3 & 1 << 6 && !cpuid->ept_ad);
+	model_mode_of(&mode, cpuid, next);
+	return mode.paging == MODEL_NONE || mode.levels > cpuid->nested_levels;
+}
+
 /* [SDM3 4.4.1]: bits 2:1, 8:5 and 63:MAXPHYADDR of a present one. */
 bool model_pdptes_fault(const struct model_cpuid *cpuid, const uint64_t pdpte[4])
 {

@@ -10,38 +10,58 @@
 
 enum kind {
 	READ, STORE, HOST_WRITE, CR3, REGS, MODE, KEYS, INVLPG, INVPCID, CONTEXT, FLUSH, SPACE,
-	SLOT, HARVEST, INVALIDATE, AGE, SHRINK, UNSHADOW, VCPU, MIGRATE, TRANSLATE, KINDS,
+	SLOT, HARVEST, INVALIDATE, AGE, SHRINK, UNSHADOW, VCPU, MIGRATE, TRANSLATE,
+	INVLPGA, FLUSH_NESTED, KINDS,
 };
 
 static const struct {
 	const char *name;
-	unsigned weight, direct; /* how often; ... under nested paging */
+	unsigned weight, direct, nested; /* how often; ... under nested paging; with L2s */
 } kinds[KINDS] = {
-	[READ] = { "access", 220, 400 }, [STORE] = { "store", 260, 300 },
-	[HOST_WRITE] = { "host write", 50, 30 }, [CR3] = { "cr3", 120, 0 },
-	[REGS] = { "registers", 40, 0 }, [MODE] = { "mode", 12, 0 }, [KEYS] = { "keys", 20, 0 },
-	[INVLPG] = { "invlpg", 90, 0 }, [INVPCID] = { "invpcid", 30, 0 },
-	[CONTEXT] = { "context", 40, 0 }, [FLUSH] = { "flush", 5, 30 },
-	[SPACE] = { "address space", 12, 30 }, [SLOT] = { "slot", 15, 40 },
-	[HARVEST] = { "harvest", 25, 50 }, [INVALIDATE] = { "invalidate", 15, 40 },
-	[AGE] = { "age", 8, 20 }, [SHRINK] = { "shrink", 6, 20 },
-	[UNSHADOW] = { "unshadow", 8, 5 }, [VCPU] = { "vcpu", 4, 10 },
-	[MIGRATE] = { "migrate", 20, 30 }, [TRANSLATE] = { "translate", 40, 0 },
+	[READ] = { "access", 220, 400, 260 },
+	[STORE] = { "store", 260, 300, 300 },
+	[HOST_WRITE] = { "host write", 50, 30, 50 },
+	[CR3] = { "cr3", 120, 0, 60 },
+	[REGS] = { "registers", 40, 0, 15 },
+	[MODE] = { "mode", 12, 0, 6 },
+	[KEYS] = { "keys", 20, 0, 8 },
+	[INVLPG] = { "invlpg", 90, 0, 40 },
+	[INVPCID] = { "invpcid", 30, 0, 10 },
+	[CONTEXT] = { "context", 40, 0, 190 },
+	[FLUSH] = { "flush", 5, 30, 8 },
+	[SPACE] = { "address space", 12, 30, 10 },
+	[SLOT] = { "slot", 15, 40, 18 },
+	[HARVEST] = { "harvest", 25, 50, 25 },
+	[INVALIDATE] = { "invalidate", 15, 40, 18 },
+	[AGE] = { "age", 8, 20, 8 },
+	[SHRINK] = { "shrink", 6, 20, 8 },
+	[UNSHADOW] = { "unshadow", 8, 5, 8 },
+	[VCPU] = { "vcpu", 4, 10, 4 },
+	[MIGRATE] = { "migrate", 20, 30, 25 },
+	[TRANSLATE] = { "translate", 40, 0, 40 },
+	[INVLPGA] = { "invlpga", 0, 0, 40 },
+	[FLUSH_NESTED] = { "nested flush", 0, 0, 15 },
 };
+
+static unsigned weight(unsigned mode, unsigned kind)
+{
+	if (mode >= MODE_L2)
+		return kinds[kind].nested;
+	return mode == MODE_NPT || mode == MODE_EPT ? kinds[kind].direct : kinds[kind].weight;
+}
 
 void pick_actions(struct config *config, struct action *actions, unsigned count)
 {
 	struct random r = { config->seed ^ 0x5deece66d };
-	bool direct = config->mode == MODE_NPT || config->mode == MODE_EPT;
 	unsigned total = 0;
 
 	for (unsigned k = 0; k < KINDS; k++)
-		total += direct ? kinds[k].direct : kinds[k].weight;
+		total += weight(config->mode, k);
 	for (unsigned i = 0; i < count; i++) {
 		unsigned pick = below(&r, total), k = 0;
 
-		while (pick >= (direct ? kinds[k].direct : kinds[k].weight))
-			pick -= direct ? kinds[k].direct : kinds[k].weight, k++;
+		while (pick >= weight(config->mode, k))
+			pick -= weight(config->mode, k++);
 		actions[i].kind = k;
 		actions[i].seed = roll(&r);
 	}
@@ -96,7 +116,7 @@ static void mend(struct vcpu *v, uint64_t gva, unsigned access)
 	int frame;
 
 	model_walk(vm->model, v->index, gva, access, &walk);
-	if (is_direct(vm) || walk.outcome != MODEL_FAULT || !walk.steps || !v->alive)
+	if (runs_direct(v) || walk.outcome != MODEL_FAULT || !walk.steps || !v->alive)
 		return;
 	step = &walk.step[walk.steps - 1];
 	if (!model_hpa(vm->model, space, step->gpa, &hpa, &flags))
@@ -105,7 +125,9 @@ static void mend(struct vcpu *v, uint64_t gva, unsigned access)
 	group = step->bytes == 4 ? GROUP_PT32 - (step->level - 1) : step->level;
 	if (frame < 0)
 		return;
-	entry = pick_entry(vm, group) | 7;
+	if (runs_nested(v) && step->level == 3 && group_of((unsigned)frame) == GROUP_PDPT)
+		group = GROUP_PDPT;
+	entry = pick_entry(vm, group) | (group == GROUP_PDPT ? 1 : 7);
 	if (step->bytes == 8)
 		entry &= chance(r, 80) ? ~(1ull << 63) : ~0ull;
 	if (usable(v, vm->alias[frame]) && chance(r, 50)) {
@@ -129,8 +151,10 @@ static void act_read(struct vcpu *v)
 	uint64_t gva = pick_target(v, 40) + (below(r, 4096) & ~7u);
 	unsigned access = pick_access(r, false);
 
+	v->table = runs_nested(v) && chance(r, 20);
 	if (guest_access(v, gva, access, 1, NULL) == ACCESS_FAULT && chance(r, 60))
 		mend(v, gva, access);
+	v->table = false;
 }
 
 static void act_store(struct vcpu *v)
@@ -142,7 +166,7 @@ static void act_store(struct vcpu *v)
 	struct model_walk walk;
 
 	model_walk(vm->model, v->index, gva, access, &walk);
-	if (is_direct(vm))
+	if (runs_direct(v))
 		walk.exists = true, walk.gpa = gva;
 	if (walk.exists && model_hpa(vm->model, vm->model->vcpu[v->index].space, walk.gpa, &hpa,
 	                             &flags) && model_frame(vm->model, hpa) >= 0)
@@ -200,7 +224,8 @@ static void act_on_vcpu(struct vcpu *v, enum kind kind)
 		[MODE] = act_mode, [KEYS] = act_keys, [INVLPG] = act_invlpg,
 		[INVPCID] = act_invpcid, [CONTEXT] = act_context, [FLUSH] = act_flush,
 		[SPACE] = act_space, [VCPU] = act_vcpu, [MIGRATE] = migrate,
-		[TRANSLATE] = act_translate,
+		[TRANSLATE] = act_translate, [INVLPGA] = act_invlpga,
+		[FLUSH_NESTED] = act_flush_nested,
 	};
 
 	if (v->alive || kind == VCPU || chance(&v->vm->world->random, 30))

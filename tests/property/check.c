@@ -24,7 +24,7 @@ static void check_logged(struct vcpu *v, uint64_t gva, uint64_t gpa, const char 
 	if (!slot || vm->world->calling || logged(vm, slot, gpa))
 		return;
 	model_hpa(vm->model, space, gpa, &hpa, &flags);
-	for (unsigned i = 0; i < SLOTS && !is_direct(vm); i++) {
+	for (unsigned i = 0; i < SLOTS && !runs_direct(v); i++) {
 		struct model_question q = { .gva = gva, .to_gpa = true, .any_type = true,
 		                            .need = MODEL_WRITES };
 
@@ -41,7 +41,7 @@ static void check_logged(struct vcpu *v, uint64_t gva, uint64_t gpa, const char 
 }
 
 static void check_direct(struct vcpu *v, const struct translation *to, bool cached,
-                         uint64_t filled, uint64_t offset, const char *where)
+                         uint64_t offset, const char *where)
 {
 	struct vm *vm = v->vm;
 	uint64_t gpa = to->gva + offset, hpa;
@@ -59,9 +59,6 @@ static void check_direct(struct vcpu *v, const struct translation *to, bool cach
 		check_logged(v, gpa, gpa, where);
 	if (to->type != (ept ? 6 : 0))
 		fail(vm->world, "%s: memory type %u", where, to->type);
-	if (cached && filled < v->flushed)
-		fail(vm->world, "%s: gpa %#llx outlived a flush of everything", where,
-		     (unsigned long long)gpa);
 	if (to->nx && vm->lib_config.host_cpu.nx && !(vm->lib_config.options & RHZ_NO_EXEC_LARGE))
 		fail(vm->world, "%s: gpa %#llx cannot be executed", where, (unsigned long long)gpa);
 }
@@ -79,8 +76,8 @@ static void check_page(struct vcpu *v, const struct translation *to, bool cached
 	if (cached && frame >= 0 && filled <= vm->invalidated[frame])
 		fail(vm->world, "%s: hpa %#llx is still used after its invalidation", where,
 		     (unsigned long long)q.target);
-	if (is_direct(vm)) {
-		check_direct(v, to, cached, filled, offset, where);
+	if (runs_direct(v)) {
+		check_direct(v, to, cached, offset, where);
 		return;
 	}
 	if (cached && !to->dirty)
@@ -116,6 +113,29 @@ void check_translation(struct vcpu *v, const struct translation *to, bool cached
 	}
 }
 
+/*
+ * Where the processor walks guest tables, what it found there is in the TLB, and no table of ours
+ * tells: a tag is one context's and guest ASID's alone, and is flushed when these are.
+ */
+static void check_unseen(struct vcpu *v, const struct tlb_entry *e)
+{
+	struct world *w = v->vm->world;
+	const struct model_vcpu *m = &v->vm->model->vcpu[v->index];
+	uint32_t asid = m->guest_asid[m->context];
+
+	if (e->context != m->context || e->guest_asid != asid)
+		fail(w, "tag %u of context %u asid %u has a translation of context %u asid %u",
+		     e->tag, m->context, asid, e->context, e->guest_asid);
+	if (e->filled < v->flushed[asid])
+		fail(w, "gva %#llx of asid %u outlived a flush", (unsigned long long)e->to.gva,
+		     asid);
+	for (unsigned i = 0; i < GONE; i++)
+		if (v->gone[i].guest_asid == asid && e->filled < v->gone[i].time &&
+		    v->gone[i].gva >> e->to.shift == e->to.gva >> e->to.shift)
+			fail(w, "gva %#llx of asid %u outlived its invalidation",
+			     (unsigned long long)e->to.gva, asid);
+}
+
 /* All that the TLB holds under the tag that a running vCPU has. */
 void check_tlb(struct vcpu *v)
 {
@@ -127,6 +147,8 @@ void check_tlb(struct vcpu *v)
 
 		if (!e->valid || e->tag != v->entry.tag)
 			continue;
+		if (runs_unseen(v))
+			check_unseen(v, e);
 		if (e->vcpu == v && e->vm_epoch == vm_epoch && e->vcpu_epoch == vcpu_epoch)
 			continue;
 		check_translation(v, &e->to, true, e->filled, "TLB");
@@ -155,7 +177,7 @@ void check_tables(struct vcpu *v)
 	if (!v->running)
 		return;
 	model_mode_of(&mode, &v->vm->model->cpuid, model_vcpu_regs(v->vm->model, v->index));
-	if (is_direct(v->vm) || mode.paging == MODEL_NONE) {
+	if (runs_direct(v) || mode.paging == MODEL_NONE) {
 		for (unsigned i = 0; i < v->vm->hot_count; i++) {
 			cpu_walk(v, v->vm->hot[i], 0, false, &to, &error);
 			if (to.shift)
@@ -234,6 +256,8 @@ void check_stats(struct vm *vm)
 			     (unsigned long long)v->root_switches,
 			     (unsigned long long)v->root_current_reused,
 			     (unsigned long long)at, (unsigned long long)v->root_missed);
+		if (v->nested_flush_unneeded)
+			fail(vm->world, "a flush that nothing asked for");
 		if (v->syncs_done > v->syncs_asked)
 			fail(vm->world, "more syncs done than asked");
 	}

@@ -55,6 +55,8 @@ void tlb_insert(struct vcpu *v, const struct translation *to)
 	e->tag = v->entry.tag;
 	e->to = *to;
 	e->filled = w->clock;
+	e->context = v->vm->model->vcpu[v->index].context;
+	e->guest_asid = v->vm->model->vcpu[v->index].guest_asid[e->context];
 	e->vcpu = v;
 	e->vm_epoch = v->vm->model->epoch;
 	e->vcpu_epoch = v->vm->model->vcpu[v->index].epoch;
@@ -67,9 +69,22 @@ void tlb_insert_unchecked(struct vcpu *v, const struct translation *to)
 	tlb_find(v->cpu, v->entry.tag, to->gva)->vcpu = NULL;
 }
 
-static bool is_ept(const struct vm *vm)
+static bool is_ept(const struct vcpu *v)
 {
-	return vm->lib_config.kind == RHZ_EPT_4LEVEL || vm->lib_config.kind == RHZ_EPT_5LEVEL;
+	enum rhz_paging_kind kind = runs_nested(v) ? v->vm->lib_config.nested :
+	                                             v->vm->lib_config.kind;
+
+	return kind == RHZ_EPT_4LEVEL || kind == RHZ_EPT_5LEVEL;
+}
+
+/* Does the processor keep A and D bits in the EPT that it runs? For L2 as L1's EPTP says. */
+static bool has_ad(const struct vcpu *v)
+{
+	const struct model_regs *regs = model_vcpu_regs(v->vm->model, v->index);
+
+	if (!is_ept(v))
+		return true;
+	return v->vm->lib_config.host_cpu.ept_ad && (!runs_nested(v) || regs->cr3 & 64);
 }
 
 /* The guest's registers as the processor has them: paging always on, WP always set. */
@@ -103,9 +118,9 @@ bool cpu_allows(struct vcpu *v, const struct translation *to, unsigned access, u
 	bool fetch = access & RHZ_ACCESS_FETCH, smep, smap, pke, pks, fine;
 
 	*error = 0;
-	if (is_direct(v->vm)) {
+	if (runs_unseen(v)) {
 		fine = fetch ? !to->nx : write ? to->write : to->read;
-		fine = fine && (to->user || is_ept(v->vm));
+		fine = fine && (to->user || is_ept(v));
 	} else {
 		rights_bits(v, &smep, &smap, &pke, &pks);
 		if (fetch)
@@ -197,8 +212,8 @@ static enum kind read_ept(struct vcpu *v, unsigned level, uint64_t e, struct tra
 	to->nx |= !(e & 4);
 	if (!leaf)
 		return TABLE;
-	to->dirty = !host->ept_ad || e & 512;
-	to->type = type;
+	to->dirty = !has_ad(v) || e & 512;
+	to->type = type | (e & 64 ? 8 : 0);
 	return LEAF;
 }
 
@@ -271,11 +286,11 @@ static void cache_table(struct vcpu *v, uint64_t gva, unsigned level, uint64_t t
 static void set_bits(struct vcpu *v, unsigned level, uint64_t *e, enum kind kind, bool write,
                      struct translation *to)
 {
-	bool ept = is_ept(v->vm);
+	bool ept = is_ept(v);
 
 	if (v->entry.levels == 3 && level == 3)
 		return;
-	if (ept && !v->vm->lib_config.host_cpu.ept_ad)
+	if (!has_ad(v))
 		return;
 	*e |= ept ? 256 : 32;
 	if (kind == LEAF && write && to->write) {
@@ -299,7 +314,7 @@ bool cpu_walk(struct vcpu *v, uint64_t gva, unsigned access, bool set_ad, struct
 	table = set_ad ? table : v->entry.root.v;
 	for (unsigned top = level;; level--) {
 		entry = entry_at(v, level, table, gva);
-		kind = is_ept(v->vm) ? read_ept(v, level, *entry, to)
+		kind = is_ept(v) ? read_ept(v, level, *entry, to)
 		                     : read_entry(v, level, *entry, to);
 		path[level] = entry;
 		if (kind == HOLE || kind == BROKEN) {

@@ -78,6 +78,19 @@ static bool aliased(struct vcpu *v, const struct model_walk *walk, unsigned step
 	return false;
 }
 
+/* The bits that a walk that completes sets in the entry of one of its steps. */
+static uint64_t bits_set(struct vcpu *v, const struct model_walk *walk, unsigned step, bool dirty)
+{
+	struct model_mode mode;
+
+	model_mode_of(&mode, &v->vm->model->cpuid, model_vcpu_regs(v->vm->model, v->index));
+	if (mode.paging >= MODEL_EPT4)
+		return mode.ad ? 256 | (dirty ? 512 : 0) : 0;
+	if (mode.paging == MODEL_PAE && walk->step[step].level == 3)
+		return 0; /* one place may serve at another level too: then that step tells */
+	return 32 | (dirty ? 64 : 0);
+}
+
 /* Takes over the A and D bits that a completed walk may have set; nothing else may differ. */
 static void absorb_walk(struct vcpu *v, unsigned access, const struct model_walk *walk)
 {
@@ -86,7 +99,7 @@ static void absorb_walk(struct vcpu *v, unsigned access, const struct model_walk
 	for (unsigned i = 0; i < walk->steps; i++) {
 		const struct model_step *step = &walk->step[i];
 		unsigned flags, space = vm->model->vcpu[v->index].space;
-		uint64_t allowed = 32, hpa, now = 0, was;
+		uint64_t allowed, hpa, now = 0, was;
 
 		if (!model_hpa(vm->model, space, step->gpa, &hpa, &flags) ||
 		    model_frame(vm->model, hpa) < 0)
@@ -95,8 +108,7 @@ static void absorb_walk(struct vcpu *v, unsigned access, const struct model_walk
 		was = model_peek(vm->model, hpa, step->bytes);
 		if (now == was)
 			continue;
-		if (access & MODEL_WRITE && is_leaf(v, walk, hpa))
-			allowed |= 64;
+		allowed = bits_set(v, walk, i, access & MODEL_WRITE && is_leaf(v, walk, hpa));
 		if (walk->outcome != MODEL_OK)
 			fail(vm->world, "A or D set by a walk that did not complete: %#llx was "
 			     "%#llx", (unsigned long long)now, (unsigned long long)was);
@@ -170,7 +182,7 @@ static void check_leads(struct vcpu *v, uint64_t gva, unsigned access, uint64_t 
 	                            .need = ability_of(access) };
 
 	v->vm->world->totals.checks++;
-	if (is_direct(v->vm) ? gpa != gva : !model_allowed(v->vm->model, v->index, &q))
+	if (runs_direct(v) ? gpa != gva : !model_allowed(v->vm->model, v->index, &q))
 		fail(v->vm->world, "%s at gpa %#llx is not where gva %#llx leads (access %#x); %s",
 		     what, (unsigned long long)gpa, (unsigned long long)gva, access,
 		     describe(v, gva, access));
@@ -213,8 +225,24 @@ static enum resolved check_tracked(struct vcpu *v, uint64_t gva, unsigned access
 	return EMULATE;
 }
 
-static bool justified(const struct model_walk *walk, const struct rhz_fault *f)
+static bool justified(struct vcpu *v, unsigned access, const struct model_walk *walk,
+                      const struct rhz_fault *f)
 {
+	const struct model_regs *regs = model_vcpu_regs(v->vm->model, v->index);
+	uint64_t info;
+
+	if (runs_nested(v)) {
+		if (walk->outcome != MODEL_FAULT)
+			return false;
+		if (regs->kind == MODEL_EPT && walk->broken)
+			return v->exit.kind == RHZ_L1_EPT_MISCONFIG;
+		info = model_exit_info(regs, walk, access, v->table);
+		if (regs->kind == MODEL_EPT)
+			info |= v->table ? 128 : 384;
+		return v->exit.info == info &&
+		       v->exit.kind == (regs->kind == MODEL_EPT ? RHZ_L1_EPT_VIOLATION :
+		                                                  RHZ_L1_NPF);
+	}
 	if (walk->outcome == MODEL_NON_CANONICAL)
 		return f->vector == 13;
 	return walk->outcome == MODEL_FAULT && f->vector == 14 && f->error_code == walk->error;
@@ -226,14 +254,27 @@ static enum resolved check_reflect(struct vcpu *v, uint64_t gva, unsigned access
 	struct model_walk now;
 
 	v->vm->world->totals.reflected++;
-	if (is_direct(v->vm))
+	if (runs_direct(v))
 		fail(v->vm->world, "a nested fault is reflected");
 	model_walk(v->vm->model, v->index, gva, access, &now);
-	if (!justified(&now, f) && !justified(before, f))
-		fail(v->vm->world, "gva %#llx access %#x: vector %u error %#x reflected; %s",
-		     (unsigned long long)gva, access, f->vector, f->error_code,
+	if (!justified(v, access, &now, f) && !justified(v, access, before, f))
+		fail(v->vm->world, "gva %#llx access %#x: vector %u error %#x, exit %d info %#llx "
+		     "reflected; %s", (unsigned long long)gva, access, f->vector, f->error_code,
+		     (int)v->exit.kind, (unsigned long long)v->exit.info,
 		     describe(v, gva, access));
+	if (runs_nested(v) && v->exit.ngpa.v != gva)
+		fail(v->vm->world, "an exit to L1 with another address");
 	return FAULT;
+}
+
+/* What the exit says: bits of the access, and whether it was to one of L2's tables. */
+static uint64_t nested_info(struct vcpu *v, unsigned access)
+{
+	if (model_vcpu_regs(v->vm->model, v->index)->kind == MODEL_EPT)
+		return (access & MODEL_FETCH ? 4u : access & MODEL_WRITE ? 2 : 1) | 128 |
+		       (v->table ? 0 : 256);
+	return (access & MODEL_WRITE ? RHZ_PF_W : 0) | (access & MODEL_FETCH ? RHZ_PF_I : 0) |
+	       RHZ_PF_U | (v->table ? RHZ_NPF_TABLE : RHZ_NPF_FINAL);
 }
 
 static enum rhz_fault_result ask(struct vcpu *v, uint64_t gva, unsigned access, uint32_t error,
@@ -249,7 +290,10 @@ static enum rhz_fault_result ask(struct vcpu *v, uint64_t gva, unsigned access, 
 	do {
 		memset(f, 0x5a, sizeof(*f));
 		call_begin(v->vm);
-		if (is_direct(v->vm))
+		if (runs_nested(v))
+			result = rhz_vcpu_l2_fault(v->lib, (rhz_ngpa){ gva },
+			                           nested_info(v, access), f, &v->exit);
+		else if (is_direct(v->vm))
 			result = rhz_vcpu_nested_fault(v->lib, (rhz_gpa){ gva },
 			                               access & (MODEL_WRITE | MODEL_FETCH), f);
 		else
@@ -269,17 +313,17 @@ static enum resolved take_fault(struct vcpu *v, struct part *part, unsigned acce
 
 	w->totals.faults++;
 	model_walk(v->vm->model, v->index, part->gva, access, &before);
-	v->vm->faulting.vcpu = is_direct(v->vm) ? NULL : v;
+	v->vm->faulting.vcpu = runs_direct(v) ? NULL : v;
 	v->vm->faulting.gva = part->gva;
 	v->vm->faulting.access = access;
 	v->vm->faulting.before = &before;
 	result = ask(v, part->gva, access, error, &f);
 	v->vm->faulting.vcpu = NULL;
-	if (!is_direct(v->vm))
+	if (!runs_direct(v))
 		absorb(v, part->gva, access, &before);
 	tell(w, "  vcpu %u fault gva %#llx access %#x error %#x: result %d", v->index,
 	     (unsigned long long)part->gva, access, error, (int)result);
-	tell(w, "    %s", w->verbose && !is_direct(v->vm) ? describe(v, part->gva, access) : "");
+	tell(w, "    %s", w->verbose && !runs_direct(v) ? describe(v, part->gva, access) : "");
 	switch (result) {
 	case RHZ_FAULT_RESUME:
 		if (f.flush != RHZ_FLUSH_NONE && f.flush != RHZ_FLUSH_ADDRESS)
@@ -356,7 +400,7 @@ void log_store(struct vcpu *v, const struct translation *to, uint64_t gva, uint6
 		logs |= model->slot[i].used && model->slot[i].flags & MODEL_SLOT_DIRTY_LOG;
 	if (!logs)
 		return;
-	for (unsigned i = 0; i < SLOTS && !is_direct(v->vm); i++) {
+	for (unsigned i = 0; i < SLOTS && !runs_direct(v); i++) {
 		const struct model_slot *slot = &model->slot[i];
 		struct model_question q = { .gva = gva & ~0xfffull, .to_gpa = true,
 		                            .type = to->type, .need = MODEL_WRITES };
@@ -371,7 +415,7 @@ void log_store(struct vcpu *v, const struct translation *to, uint64_t gva, uint6
 		gpa = q.target;
 		ways++;
 	}
-	if (is_direct(v->vm) || ways == 1)
+	if (runs_direct(v) || ways == 1)
 		model_log(model, space, gpa);
 }
 
@@ -408,7 +452,7 @@ static void finish(struct vcpu *v, struct part *part, unsigned parts, unsigned a
 			fail(vm->world, "memory at hpa %#llx is not what was written there",
 			     (unsigned long long)page);
 	}
-	if (!(access & MODEL_WRITE))
+	if (!(access & MODEL_WRITE) || !data)
 		return;
 	for (unsigned i = 0; i < parts; i++) {
 		write_part(v, &part[i], data);
@@ -430,6 +474,18 @@ static void __attribute__((noreturn)) no_progress(struct vcpu *v, uint64_t gva, 
 	     (unsigned long long)gva, access, describe(v, gva, access));
 }
 
+/* All that L2 does by L1's nested tables is a user's; its tables are written where A and D are. */
+static unsigned access_now(struct vcpu *v, unsigned access)
+{
+	const struct model_regs *regs = model_vcpu_regs(v->vm->model, v->index);
+
+	if (!runs_nested(v))
+		return access;
+	if (v->table)
+		return MODEL_USER | (regs->kind == MODEL_NPT || regs->cr3 & 64 ? MODEL_WRITE : 0u);
+	return (access & (MODEL_WRITE | MODEL_FETCH)) | MODEL_USER;
+}
+
 enum access_end guest_access(struct vcpu *v, uint64_t gva, unsigned access, unsigned bytes,
                              const void *data)
 {
@@ -447,6 +503,7 @@ enum access_end guest_access(struct vcpu *v, uint64_t gva, unsigned access, unsi
 		if (!model_canonical(&mode, part[1].gva))
 			return ACCESS_FAULT; /* #GP before any translation */
 	}
+	access = access_now(v, access);
 	v->vm->world->totals.accesses++;
 	for (unsigned tries = 0; tries < 2 * RETRIES; tries++) {
 		bool ready = true;

@@ -6,19 +6,19 @@
 
 static const uint64_t FIXED_CR0 = RHZ_CR0_PE | 1ull << 4;
 
-static const struct model_regs *regs_of(struct vcpu *v)
+const struct model_regs *regs_of(struct vcpu *v)
 {
 	return model_vcpu_regs(v->vm->model, v->index);
 }
 
-static struct rhz_regs to_lib(const struct model_regs *m)
+struct rhz_regs to_lib(const struct model_regs *m)
 {
 	struct rhz_regs regs = { m->cr0, m->cr3, m->cr4, m->efer, { 0 }, m->pkru, m->pkrs };
 
 	return regs;
 }
 
-static enum model_paging paging_of(struct vcpu *v, const struct model_regs *regs)
+enum model_paging paging_of(struct vcpu *v, const struct model_regs *regs)
 {
 	struct model_mode mode;
 
@@ -26,7 +26,7 @@ static enum model_paging paging_of(struct vcpu *v, const struct model_regs *regs
 	return mode.paging;
 }
 
-static void begin(struct vcpu *v, bool pae)
+void load_begin(struct vcpu *v, bool pae)
 {
 	vcpu_leave(v);
 	v->vm->world->quiet += pae; /* the PDPTEs are read once, by both */
@@ -36,7 +36,7 @@ static void begin(struct vcpu *v, bool pae)
 }
 
 /* Both have done it: do they agree? */
-static void end(struct vcpu *v, bool pae, enum rhz_load_result result, bool fine, const char *what)
+void load_end(struct vcpu *v, bool pae, enum rhz_load_result result, bool fine, const char *what)
 {
 	struct world *w = v->vm->world;
 	const struct model_regs *m = regs_of(v);
@@ -53,7 +53,7 @@ static void end(struct vcpu *v, bool pae, enum rhz_load_result result, bool fine
 		fail(w, "%s: registers differ: cr0 %#llx cr3 %#llx cr4 %#llx efer %#llx", what,
 		     (unsigned long long)lib->cr0, (unsigned long long)lib->cr3,
 		     (unsigned long long)lib->cr4, (unsigned long long)lib->efer);
-	if (paging_of(v, m) == MODEL_PAE && !is_direct(v->vm) &&
+	if (paging_of(v, m) == MODEL_PAE && !runs_unseen(v) &&
 	    memcmp(lib->pdpte, m->pdpte, sizeof(m->pdpte)))
 		fail(w, "%s: PDPTEs differ: %#llx %#llx, model %#llx %#llx", what,
 		     (unsigned long long)lib->pdpte[0], (unsigned long long)lib->pdpte[1],
@@ -96,7 +96,7 @@ static bool load_regs(struct vcpu *v, const struct model_regs *next)
 	unsigned tries = 0;
 	uint64_t start;
 
-	begin(v, pae);
+	load_begin(v, pae);
 	start = model_tick(vm->model);
 	tell(vm->world, "  vcpu %u regs cr0 %#llx cr3 %#llx cr4 %#llx efer %#llx", v->index,
 	     (unsigned long long)next->cr0, (unsigned long long)next->cr3,
@@ -107,7 +107,7 @@ static bool load_regs(struct vcpu *v, const struct model_regs *next)
 		call_end(vm);
 	} while (result == RHZ_LOAD_NO_MEMORY && call_again(vm, &tries));
 	fine = model_load(vm->model, v->index, next, start);
-	end(v, pae, result, fine, "load of registers");
+	load_end(v, pae, result, fine, "load of registers");
 	return fine;
 }
 
@@ -120,7 +120,7 @@ static bool load_cr3(struct vcpu *v, uint64_t cr3)
 	struct hit hit;
 	uint64_t start;
 
-	begin(v, pae);
+	load_begin(v, pae);
 	start = model_tick(vm->model);
 	tell(vm->world, "  vcpu %u cr3 %#llx", v->index, (unsigned long long)cr3);
 	hit = hit_begin(v);
@@ -131,11 +131,11 @@ static bool load_cr3(struct vcpu *v, uint64_t cr3)
 	} while (result == RHZ_LOAD_NO_MEMORY && call_again(vm, &tries));
 	hit_end(v, &hit, "load of CR3");
 	fine = model_cr3(vm->model, v->index, cr3, start);
-	end(v, pae, result, fine, "load of CR3");
+	load_end(v, pae, result, fine, "load of CR3");
 	return fine;
 }
 
-static unsigned pick_pcid(struct random *r)
+unsigned pick_pcid(struct random *r)
 {
 	static const uint16_t pcids[] = { 0, 1, 2, 0xfff };
 
@@ -162,6 +162,8 @@ void act_cr3(struct vcpu *v)
 	const struct model_regs *regs = regs_of(v);
 	uint64_t cr3 = pick_cr3(v, regs);
 
+	if (runs_unseen(v)) /* L2's CR3 is the processor's */
+		return;
 	if (chance(r, 15)) /* the value already loaded is a flush too */
 		cr3 = regs->cr3 | (cr3 & RHZ_CR3_NOFLUSH);
 	if (chance(r, 2) && regs->efer & RHZ_EFER_LMA)
@@ -195,7 +197,7 @@ static uint64_t features(struct vm *vm, enum model_paging paging, uint64_t cr4)
 }
 
 /* Registers under which this mode is in force, but for PCIDE. */
-static struct model_regs regs_for(struct vcpu *v, enum model_paging paging)
+struct model_regs regs_for(struct vcpu *v, enum model_paging paging)
 {
 	struct vm *vm = v->vm;
 	struct random *r = &vm->world->random;
@@ -254,6 +256,8 @@ enum model_paging pick_paging(struct vm *vm)
 
 void act_mode(struct vcpu *v)
 {
+	if (runs_nested(v))
+		return;
 	enter_mode(v, chance(&v->vm->world->random, 10) && !is_direct(v->vm) ? MODEL_NONE :
 	           pick_paging(v->vm));
 }
@@ -268,6 +272,8 @@ void act_regs(struct vcpu *v)
 		RHZ_CR4_PSE, RHZ_CR4_PGE, RHZ_CR4_SMEP, RHZ_CR4_SMAP, RHZ_CR4_PKE, RHZ_CR4_PKS,
 	};
 
+	if (runs_unseen(v))
+		return;
 	switch (below(r, 10)) {
 	case 0: case 1: case 2:
 		next.cr0 ^= RHZ_CR0_WP;
@@ -322,7 +328,7 @@ static void honour(struct vcpu *v, enum rhz_flush flush, uint64_t gva)
 		cpu_flush_address(v->last_cpu, v->entry.tag, gva);
 }
 
-static uint64_t pick_known_gva(struct vcpu *v)
+uint64_t pick_known_gva(struct vcpu *v)
 {
 	struct vm *vm = v->vm;
 	struct random *r = &vm->world->random;
@@ -346,6 +352,8 @@ void act_invlpg(struct vcpu *v)
 	uint64_t gva = pick_known_gva(v) + below(&vm->world->random, 4096), start;
 	enum rhz_flush flush;
 
+	if (runs_unseen(v))
+		vcpu_enter(v); /* who executes it runs: the tag of the last entry is this root's */
 	vcpu_leave(v);
 	start = model_tick(vm->model);
 	call_begin(vm);
@@ -354,7 +362,11 @@ void act_invlpg(struct vcpu *v)
 	tell(vm->world, "  vcpu %u invlpg %#llx: flush %d", v->index, (unsigned long long)gva,
 	     (int)flush);
 	honour(v, flush, gva);
-	model_invlpg(vm->model, v->index, gva, start);
+	/* L2's is for its own tables: what it cached of L1's nested ones may stay */
+	if (runs_nested(v))
+		note_gone(v, gva, vm->model->vcpu[v->index].guest_asid[2]);
+	else
+		model_invlpg(vm->model, v->index, gva, start);
 }
 
 void act_invpcid(struct vcpu *v)
@@ -366,6 +378,8 @@ void act_invpcid(struct vcpu *v)
 	enum rhz_load_result result;
 	bool fine;
 
+	if (runs_nested(v)) /* between L2 and the processor */
+		return;
 	if (!(regs_of(v)->cr4 & RHZ_CR4_PCIDE) && chance(r, 80))
 		pcid = 0;
 	if (chance(r, 3))
@@ -381,7 +395,7 @@ void act_invpcid(struct vcpu *v)
 	     (unsigned long long)type, (unsigned long long)pcid, (unsigned long long)gva,
 	     (int)result, (int)flush);
 	fine = model_invpcid(vm->model, v->index, type, pcid, gva, start);
-	end(v, false, result, fine, "INVPCID");
+	load_end(v, false, result, fine, "INVPCID");
 	if (fine)
 		honour(v, flush, gva);
 }
@@ -396,61 +410,8 @@ void act_flush(struct vcpu *v)
 	rhz_vcpu_flush_guest(v->lib);
 	call_end(v->vm);
 	model_flush(v->vm->model, v->index, start);
-	v->flushed = v->vm->world->clock;
-}
-
-/* What L1 puts into its guest's registers: now and then what no processor takes. */
-static struct model_regs regs_for_nested(struct vcpu *v)
-{
-	struct random *r = &v->vm->world->random;
-	struct model_regs next = regs_for(v, pick_paging(v->vm));
-
-	if (next.efer & RHZ_EFER_LMA && v->vm->model->cpuid.pcid && chance(r, 40)) {
-		next.cr4 |= RHZ_CR4_PCIDE;
-		next.cr3 |= pick_pcid(r);
-	}
-	if (chance(r, 3))
-		next.cr4 ^= chance(r, 50) ? RHZ_CR4_PCIDE : RHZ_CR4_PAE;
-	if (chance(r, 2))
-		next.cr0 ^= chance(r, 50) ? RHZ_CR0_PE : RHZ_CR0_NW;
-	return next;
-}
-
-/* A nested entry or exit. */
-void act_context(struct vcpu *v)
-{
-	struct vm *vm = v->vm;
-	struct random *r = &vm->world->random;
-	unsigned context = vm->model->vcpu[v->index].context == 0, tries = 0;
-	uint32_t asid = context ? 1 + below(r, 3) : 0;
-	bool given = context && (!v->l2_known || chance(r, 40)), flush = chance(r, 25), pae, fine;
-	struct model_regs next = vm->model->vcpu[v->index].regs[context];
-	enum rhz_load_result result;
-	struct rhz_regs regs;
-	uint64_t start;
-
-	if (is_direct(vm))
-		return;
-	if (given)
-		next = regs_for_nested(v);
-	regs = to_lib(&next);
-	pae = paging_of(v, &next) == MODEL_PAE;
-	begin(v, pae);
-	start = model_tick(vm->model);
-	tell(vm->world, "  vcpu %u to context %u asid %u flush %d regs %d: cr0 %#llx cr3 %#llx "
-	     "cr4 %#llx efer %#llx", v->index, context, asid, flush, given,
-	     (unsigned long long)next.cr0, (unsigned long long)next.cr3,
-	     (unsigned long long)next.cr4, (unsigned long long)next.efer);
-	do {
-		call_begin(vm);
-		result = rhz_vcpu_switch_context(v->lib, context, given ? &regs : NULL, asid,
-		                                 flush);
-		call_end(vm);
-	} while (result == RHZ_LOAD_NO_MEMORY && call_again(vm, &tries));
-	fine = model_switch(vm->model, v->index, context, given ? &next : NULL, asid, flush, start);
-	end(v, pae, result, fine, "switch of context");
-	v->l2_known |= fine && context;
-	v->keys_changed = true;
+	v->flushed[v->vm->model->vcpu[v->index].guest_asid[v->vm->model->vcpu[v->index].context]] =
+		v->vm->world->clock;
 }
 
 void act_space(struct vcpu *v)
@@ -462,7 +423,7 @@ void act_space(struct vcpu *v)
 
 	if (space && !is_direct(vm) && !chance(&vm->world->random, 30))
 		return; /* most tables are in address space 0 */
-	begin(v, false);
+	load_begin(v, false);
 	start = model_tick(vm->model);
 	tell(vm->world, "  vcpu %u to address space %u", v->index, space);
 	do {
@@ -471,7 +432,7 @@ void act_space(struct vcpu *v)
 		call_end(vm);
 	} while (result == RHZ_LOAD_NO_MEMORY && call_again(vm, &tries));
 	model_set_space(vm->model, v->index, space, start);
-	end(v, false, result, true, "switch of address space");
+	load_end(v, false, result, true, "switch of address space");
 }
 
 /* The library's walk against the model's. */
@@ -485,9 +446,11 @@ void act_translate(struct vcpu *v)
 	struct rhz_walk lib;
 	bool same;
 
-	if (is_direct(vm))
+	if (runs_nested(v))
+		act_translate_l2(v);
+	if (runs_unseen(v))
 		return;
-	begin(v, false);
+	load_begin(v, false);
 	call_begin(vm);
 	rhz_vcpu_translate(v->lib, (rhz_gva){ gva }, access, &lib);
 	call_end(vm);

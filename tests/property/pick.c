@@ -120,7 +120,7 @@ static uint64_t pick_table(struct vm *vm, unsigned group)
 
 uint64_t pick_root(struct vm *vm, enum model_paging paging)
 {
-	static const uint8_t group[] = { 4, GROUP_PD32, GROUP_PDPT, 4, 5 };
+	static const uint8_t group[] = { 4, GROUP_PD32, GROUP_PDPT, 4, 5, 4, 5 };
 	uint64_t root = pick_table(vm, group[paging]);
 
 	if (paging == MODEL_PAE)
@@ -159,6 +159,31 @@ static uint64_t pick_pdpte(struct vm *vm)
 	return e | (uint64_t)below(r, 8) << 9;
 }
 
+/* An entry of L1's EPT: of the levels that other tables have too, in the same frames. */
+static uint64_t pick_ept_entry(struct vm *vm, unsigned level)
+{
+	struct random *r = &vm->world->random;
+	bool large = level > 1 && level < 4 && chance(r, level == 2 ? 14 : 5);
+	uint64_t e = (chance(r, 96) ? 1 : 0) | (chance(r, 80) ? 2 : 0) | (chance(r, 80) ? 4 : 0);
+
+	if (chance(r, 4))
+		return chance(r, 50) ? 0 : roll(r);
+	if (!(e & 1) && chance(r, 80))
+		e &= ~2ull;
+	e |= chance(r, 70) ? 256 : 0;
+	e |= chance(r, 50) ? 512 : 0;
+	if (level == 1 || large)
+		e |= (chance(r, 85) ? 6ull : below(r, 8)) << 3 | (chance(r, 8) ? 64 : 0);
+	if (level == 1)
+		return e | pick_gpa(vm) | (chance(r, 10) ? 128 : 0);
+	if (!large)
+		return e | pick_table(vm, level - 1) | (chance(r, 1) ? 8ull << below(r, 5) : 0);
+	e |= chance(r, 50) ? 0x200000ull * below(r, 4) : pick_gpa(vm);
+	if (!chance(r, 3))
+		e &= ~0ull << (12 + 9 * (level - 1)) | 0xfff;
+	return e | 128;
+}
+
 uint64_t pick_entry(struct vm *vm, unsigned group)
 {
 	struct random *r = &vm->world->random;
@@ -170,6 +195,8 @@ uint64_t pick_entry(struct vm *vm, unsigned group)
 		return chance(r, 60) ? pick_entry(vm, 1 + below(r, 2)) : roll(r);
 	if (group == GROUP_PDPT)
 		return pick_pdpte(vm);
+	if (wide && vm->lib_config.nested >= RHZ_EPT_4LEVEL && chance(r, is_direct(vm) ? 95 : 50))
+		return pick_ept_entry(vm, level);
 	if (chance(r, level == 1 ? 6 : 3))
 		return chance(r, 80) ? 0 : roll(r) & ~1ull;
 	e = pick_flags(r, group);
@@ -201,12 +228,12 @@ uint64_t pick_entry(struct vm *vm, unsigned group)
 /* What stands in a place now, with a flag or two turned over. */
 uint64_t pick_flip(struct vm *vm, uint64_t hpa, unsigned bytes)
 {
-	static const uint8_t flags[] = { 0, 1, 1, 2, 3, 4, 5, 5, 6, 6, 6, 8, 63, 59 };
+	static const uint8_t flags[] = { 0, 1, 1, 2, 3, 4, 5, 5, 6, 6, 6, 8, 9, 63, 59 };
 	struct random *r = &vm->world->random;
 	uint64_t value = model_peek(vm->model, hpa, bytes);
 
 	for (unsigned n = 1 + below(r, 2); n; n--)
-		value ^= 1ull << flags[below(r, bytes == 4 ? 12 : sizeof(flags))];
+		value ^= 1ull << flags[below(r, bytes == 4 ? 13 : sizeof(flags))];
 	return value;
 }
 
@@ -235,6 +262,8 @@ static uint64_t place(const struct model_mode *mode, unsigned level, uint64_t in
 
 static uint64_t canonical(const struct model_mode *mode, uint64_t gva)
 {
+	if (mode->nested)
+		return gva;
 	if (mode->paging == MODEL_4LEVEL)
 		return (uint64_t)((int64_t)(gva << 16) >> 16);
 	if (mode->paging == MODEL_5LEVEL)
@@ -262,7 +291,7 @@ uint64_t pick_gva(struct vm *vm, const struct model_regs *regs)
 	uint64_t gva = 0;
 
 	model_mode_of(&mode, &vm->model->cpuid, regs);
-	if (mode.paging == MODEL_NONE || is_direct(vm))
+	if (mode.paging == MODEL_NONE)
 		return pick_gpa(vm);
 	for (unsigned level = 1; level <= mode.levels; level++) {
 		unsigned n = below(r, level == 1 ? HOT_1 : HOT_N);

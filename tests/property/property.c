@@ -13,7 +13,7 @@
 enum { MAX_STEPS = 4000 };
 
 static const char *const mode_names[MODES] = { "none", "32", "pae", "4", "5", "mixed", "npt",
-                                               "ept" };
+                                               "ept", "l2", "nsvm", "nnpt", "nept" };
 static const char *const option_names[] = { "prefetch", "unsync", "root-reuse", "tags",
                                             "large-pages", "mmio-cache", "exec-large", "lists",
                                             "quick-fill" };
@@ -37,7 +37,9 @@ static void help(void)
 	     "\n"
 	     "Drives the library and the model side by side with N random steps (default\n"
 	     "200000) and prints the seed.\n"
-	     "  --mode M      guest paging none, 32, pae, 4, 5 or mixed; npt, ept; all (default)\n"
+	     "  --mode M      guest paging none, 32, pae, 4, 5 or mixed; npt, ept; with nested\n"
+	     "                guests l2 (their own tables), nsvm, nnpt (shadow NPT), nept (EPT);\n"
+	     "                all (default)\n"
 	     "  --audit K     the library's audit about every K steps; 0: never (default 64)\n"
 	     "  --check K     all shadow tables against the model every K steps (default 16)\n"
 	     "  --no-OPTION   turns a trick off in every world, --with-OPTION on: prefetch,\n"

@@ -58,6 +58,21 @@ bool is_direct(const struct vm *vm)
 	return vm->lib_config.kind != RHZ_SHADOW;
 }
 
+bool runs_nested(const struct vcpu *v)
+{
+	return v->vm->model->vcpu[v->index].context == 2;
+}
+
+bool runs_direct(const struct vcpu *v)
+{
+	return is_direct(v->vm) && !runs_nested(v);
+}
+
+bool runs_unseen(const struct vcpu *v)
+{
+	return is_direct(v->vm) || runs_nested(v);
+}
+
 static void pick_cpuid(struct random *r, struct model_cpuid *m, struct rhz_cpuid *lib)
 {
 	static const uint8_t widths[] = { 36, 40, 46, 52 };
@@ -84,7 +99,24 @@ static enum rhz_paging_kind pick_kind(struct random *r, unsigned mode)
 		return chance(r, 50) ? RHZ_NPT_4LEVEL : RHZ_NPT_5LEVEL;
 	if (mode == MODE_EPT)
 		return chance(r, 50) ? RHZ_EPT_4LEVEL : RHZ_EPT_5LEVEL;
+	if (mode == MODE_L2 && chance(r, 30))
+		return RHZ_NPT_4LEVEL;
 	return RHZ_SHADOW;
+}
+
+static void pick_nested(struct random *r, unsigned mode, struct rhz_vm_config *c,
+                        struct model_cpuid *cpuid)
+{
+	if (mode < MODE_NSVM)
+		return;
+	c->nested = mode == MODE_NEPT ? chance(r, 50) ? RHZ_EPT_4LEVEL : RHZ_EPT_5LEVEL :
+	            chance(r, 50) ? RHZ_NPT_4LEVEL : RHZ_NPT_5LEVEL;
+	if (mode == MODE_NNPT || (mode == MODE_NEPT && chance(r, 50)))
+		c->kind = c->nested;
+	cpuid->nested_levels = c->nested == RHZ_EPT_5LEVEL || c->nested == RHZ_NPT_5LEVEL ? 5 : 4;
+	cpuid->ept_1g = c->host_cpu.pages_1g;
+	cpuid->ept_execute_only = c->host_cpu.ept_execute_only;
+	cpuid->ept_ad = c->host_cpu.ept_ad;
 }
 
 static void pick_vm_config(struct vm *vm, struct model_cpuid *cpuid)
@@ -101,6 +133,7 @@ static void pick_vm_config(struct vm *vm, struct model_cpuid *cpuid)
 	c->host_cpu.nx = true;
 	c->host_cpu.ept_execute_only = chance(r, 50);
 	c->host_cpu.ept_ad = chance(r, 70);
+	pick_nested(r, w->config.mode, c, cpuid);
 	c->quota = chance(r, 35) ? 16 + below(r, 24) : 64 + below(r, 192);
 	for (unsigned i = 0; i < 9; i++)
 		if (chance(r, 12))
@@ -166,9 +199,10 @@ static void vm_create(struct world *w, unsigned index)
 	vm->index = index;
 	vm->model = models[index];
 	pick_vm_config(vm, &cpuid);
-	tell(w, "vm %u: kind %d, %s, maxphyaddr %u, host %u, quota %u, options %#x", index,
-	     (int)vm->lib_config.kind, cpuid.amd ? "AMD" : "Intel", cpuid.maxphyaddr,
-	     vm->lib_config.host_cpu.maxphyaddr, vm->lib_config.quota, vm->lib_config.options);
+	tell(w, "vm %u: kind %d, nested %d, %s, maxphyaddr %u, host %u, quota %u, options %#x",
+	     index, (int)vm->lib_config.kind, (int)vm->lib_config.nested,
+	     cpuid.amd ? "AMD" : "Intel", cpuid.maxphyaddr, vm->lib_config.host_cpu.maxphyaddr,
+	     vm->lib_config.quota, vm->lib_config.options);
 	model_init(vm->model, &cpuid);
 	for (unsigned i = 0; i < 54; i++) {
 		model_add_frame(vm->model, frame_hpa(index, i));

@@ -8,6 +8,7 @@
  *   host.c      the library's callbacks cpu.c    TLB, walks of the shadow tables, entries
  *   guest.c     accesses and faults     pick.c   random tables, entries and addresses
  *   load.c      registers, invalidation memory.c slots, dirty log, the host's doings
+ *   nested.c    nested entries and exits
  *   check.c     what is checked after every step, and now and then
  */
 #ifndef PROPERTY_WORLD_H
@@ -33,6 +34,8 @@ enum {
 	RAM_B_BYTES = 64 << 10,
 	GROUPS = 9,
 	RETRIES = 8,
+	GUEST_ASIDS = 7,   /* L1's own, 0, and those of its guests */
+	GONE = 8,
 };
 
 /* What a world is made of; printed when it fails. */
@@ -46,7 +49,14 @@ struct config {
 	bool plain; /* no failing allocations, no kicks with stores */
 };
 
-enum mode { MODE_NONE, MODE_32, MODE_PAE, MODE_4, MODE_5, MODE_MIXED, MODE_NPT, MODE_EPT, MODES };
+/*
+ * The last four have nested guests: by L2's own tables, by shadow NPT under L1's shadow and nested
+ * paging, by shadow EPT under both.
+ */
+enum mode {
+	MODE_NONE, MODE_32, MODE_PAE, MODE_4, MODE_5, MODE_MIXED, MODE_NPT, MODE_EPT,
+	MODE_L2, MODE_NSVM, MODE_NNPT, MODE_NEPT, MODES,
+};
 
 struct action {
 	uint32_t kind;
@@ -70,6 +80,8 @@ struct tlb_entry {
 	uint32_t tag;
 	struct translation to;
 	uint64_t filled;               /* when, by the world's clock */
+	unsigned context;              /* by whom: context and guest ASID */
+	uint32_t guest_asid;
 	uint64_t vm_epoch, vcpu_epoch; /* of the model, when it was last found allowed ... */
 	const void *vcpu;              /* ... for this vCPU */
 };
@@ -104,8 +116,14 @@ struct vcpu {
 	struct cpu *last_cpu; /* of the last entry */
 	struct rhz_entry entry;
 	uint64_t pdpte[4];    /* as the processor loaded them at the entry */
-	uint64_t flushed;     /* direct: last flush of everything */
-	bool keys_changed, l2_known;
+	bool keys_changed;
+	bool known[3];        /* contexts that have registers */
+	bool table;           /* the access is the processor's, to one of L2's tables */
+	struct rhz_l1_exit exit; /* of the last fault */
+	/* where the processor walks guest tables: the last flush by guest ASID, and of addresses */
+	uint64_t flushed[GUEST_ASIDS];
+	struct { uint64_t gva, time; uint32_t guest_asid; } gone[GONE];
+	unsigned gone_next;
 };
 
 struct slot {
@@ -192,6 +210,12 @@ void world_end(struct world *w);
 void world_abandon(struct world *w);
 void vcpu_create(struct vm *vm, unsigned index);
 bool is_direct(const struct vm *vm);
+/* The vCPU runs under the direct MMU: addresses are L1's physical ones. */
+bool runs_direct(const struct vcpu *v);
+/* ... by L1's nested tables: addresses are L2's physical ones. */
+bool runs_nested(const struct vcpu *v);
+/* The processor walks tables for it that the library does not know. */
+bool runs_unseen(const struct vcpu *v);
 
 /* ---- pick.c ---- */
 uint64_t roll(struct random *r);
@@ -273,6 +297,14 @@ void check_audit(struct vm *vm);
 void pick_actions(struct config *config, struct action *actions, unsigned count);
 void perform(struct world *w, const struct action *action);
 
+/* ---- nested.c: entries, exits, and what L1 invalidates ---- */
+void act_context(struct vcpu *v);
+void act_invlpga(struct vcpu *v);
+void act_flush_nested(struct vcpu *v);
+void act_translate_l2(struct vcpu *v);
+/* No translation of this address and guest ASID outlives this moment. */
+void note_gone(struct vcpu *v, uint64_t gva, uint32_t guest_asid);
+
 /* ---- load.c ---- */
 void act_cr3(struct vcpu *v);
 void act_regs(struct vcpu *v);
@@ -281,10 +313,18 @@ void act_keys(struct vcpu *v);
 void act_invlpg(struct vcpu *v);
 void act_invpcid(struct vcpu *v);
 void act_flush(struct vcpu *v);
-void act_context(struct vcpu *v);
 void act_space(struct vcpu *v);
 void act_translate(struct vcpu *v);
 void enter_mode(struct vcpu *v, enum model_paging paging);
+const struct model_regs *regs_of(struct vcpu *v);
+enum model_paging paging_of(struct vcpu *v, const struct model_regs *regs);
+struct rhz_regs to_lib(const struct model_regs *m);
+struct model_regs regs_for(struct vcpu *v, enum model_paging paging);
+unsigned pick_pcid(struct random *r);
+uint64_t pick_known_gva(struct vcpu *v);
+/* Around a call that changes registers: pae if it reads PDPTEs; both must agree afterwards. */
+void load_begin(struct vcpu *v, bool pae);
+void load_end(struct vcpu *v, bool pae, enum rhz_load_result result, bool fine, const char *what);
 enum model_paging pick_paging(struct vm *vm);
 
 /* ---- memory.c ---- */
