@@ -367,7 +367,7 @@ void model_mmu_walk(const struct model_cpuid *cpuid, const struct model_regs *re
 	walk->outcome = MODEL_NON_CANONICAL;
 	if (!model_canonical(&mode, gva))
 		return;
-	if (mode.levels < 4)
+	if (mode.levels < 4 && !mode.nested) /* what nested tables cannot reach is not mapped */
 		gva &= bits(31, 0);
 	walk->outcome = MODEL_FAULT;
 	walk->error = error_of_access(regs, access);
