@@ -6,13 +6,13 @@ SETUP ?= scripts/setup
 TESTED = build build-clang build-asan
 
 .DEFAULT_GOAL := all
-.PHONY: help all run run-nested test bench bench-peers test-record fuzz soak mutants lint coverage install \
-	clean setup $(TESTED) build-cov
+.PHONY: help all run run-nested run-nested-qemu test bench bench-peers test-record fuzz soak mutants \
+	lint coverage install clean setup $(TESTED) build-cov
 
 all: build ## Build the library, the program and the benchmarks (into build/)
 
 help: ## Print this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' Makefile
 
 run: build ## Boot Debian's Linux under shadow paging; a table of what the root cache does for it
 	@guests/fetch build/guests/linux
@@ -21,6 +21,10 @@ run: build ## Boot Debian's Linux under shadow paging; a table of what the root 
 run-nested: build ## The guest's own KVM: Linux in Linux, both pagings, npt=1 and npt=0
 	@guests/fetch --kvm build/guests/kvm
 	@scripts/run-nested build
+
+run-nested-qemu: build ## The same with Debian's QEMU -accel kvm in the guest: some minutes
+	@guests/fetch --kvm build/guests/kvm
+	@scripts/run-nested --qemu build
 
 test: $(TESTED) ## Run every test: gcc, clang, and clang with ASan and UBSan
 	@tests/run $(TESTED)
