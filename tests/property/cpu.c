@@ -87,51 +87,60 @@ static bool has_ad(const struct vcpu *v)
 	return v->vm->lib_config.host_cpu.ept_ad && (!runs_nested(v) || regs->cr3 & 64);
 }
 
+/* What decides an access beside the translation. */
+struct rules {
+	bool unseen, ept, smep, smap, pke, pks;
+	uint32_t pkru, pkrs;
+};
+
 /* The guest's registers as the processor has them: paging always on, WP always set. */
-static void rights_bits(struct vcpu *v, bool *smep, bool *smap, bool *pke, bool *pks)
+static struct rules rules_of(const struct vcpu *v)
 {
 	const struct model_regs *regs = model_vcpu_regs(v->vm->model, v->index);
 	bool paging = regs->cr0 >> 31 & 1, keys = paging && v->entry.levels >= 4;
 
-	*smep = paging && regs->cr4 & RHZ_CR4_SMEP;
-	*smap = paging && regs->cr4 & RHZ_CR4_SMAP;
-	*pke = keys && regs->cr4 & RHZ_CR4_PKE;
-	*pks = keys && regs->cr4 & RHZ_CR4_PKS;
+	return (struct rules){
+		.unseen = runs_unseen(v),
+		.ept = is_ept(v),
+		.smep = paging && regs->cr4 & RHZ_CR4_SMEP,
+		.smap = paging && regs->cr4 & RHZ_CR4_SMAP,
+		.pke = keys && regs->cr4 & RHZ_CR4_PKE,
+		.pks = keys && regs->cr4 & RHZ_CR4_PKS,
+		.pkru = regs->pkru,
+		.pkrs = regs->pkrs,
+	};
 }
 
-static bool key_allows(struct vcpu *v, const struct translation *to, unsigned access)
+static bool key_allows(const struct rules *r, const struct translation *to, unsigned access)
 {
-	const struct model_regs *regs = model_vcpu_regs(v->vm->model, v->index);
-	bool smep, smap, pke, pks;
 	uint32_t key;
 
-	rights_bits(v, &smep, &smap, &pke, &pks);
-	if (access & RHZ_ACCESS_FETCH || !(to->user ? pke : pks))
+	if (access & RHZ_ACCESS_FETCH || !(to->user ? r->pke : r->pks))
 		return true;
-	key = (to->user ? regs->pkru : regs->pkrs) >> 2 * to->key & 3;
+	key = (to->user ? r->pkru : r->pkrs) >> 2 * to->key & 3;
 	return !(key & 1) && !(key & 2 && access & RHZ_ACCESS_WRITE);
 }
 
-bool cpu_allows(struct vcpu *v, const struct translation *to, unsigned access, uint32_t *error)
+static bool allows(const struct rules *r, const struct translation *to, unsigned access,
+                   uint32_t *error)
 {
 	bool user = access & RHZ_ACCESS_USER, write = access & RHZ_ACCESS_WRITE;
-	bool fetch = access & RHZ_ACCESS_FETCH, smep, smap, pke, pks, fine;
+	bool fetch = access & RHZ_ACCESS_FETCH, fine;
 
 	*error = 0;
-	if (runs_unseen(v)) {
+	if (r->unseen) {
 		fine = fetch ? !to->nx : write ? to->write : to->read;
-		fine = fine && (to->user || is_ept(v));
+		fine = fine && (to->user || r->ept);
 	} else {
-		rights_bits(v, &smep, &smap, &pke, &pks);
 		if (fetch)
-			fine = !to->nx && (user ? to->user : !(to->user && smep));
+			fine = !to->nx && (user ? to->user : !(to->user && r->smep));
 		else if (user)
 			fine = to->user && (to->write || !write);
 		else
 			fine = (to->write || !write) &&
-			       !(to->user && smap &&
+			       !(to->user && r->smap &&
 			         (!(access & RHZ_ACCESS_AC) || access & RHZ_ACCESS_IMPLICIT));
-		if (!key_allows(v, to, access)) {
+		if (!key_allows(r, to, access)) {
 			*error |= RHZ_PF_PK;
 			fine = false;
 		}
@@ -141,13 +150,21 @@ bool cpu_allows(struct vcpu *v, const struct translation *to, unsigned access, u
 	return fine;
 }
 
+bool cpu_allows(struct vcpu *v, const struct translation *to, unsigned access, uint32_t *error)
+{
+	struct rules rules = rules_of(v);
+
+	return allows(&rules, to, access, error);
+}
+
 unsigned cpu_abilities(struct vcpu *v, const struct translation *to)
 {
+	struct rules rules = rules_of(v);
 	unsigned set = 0;
 	uint32_t error;
 
 	for (unsigned i = 0; i < MODEL_ABILITIES; i++)
-		if (cpu_allows(v, to, model_ability_access(i), &error))
+		if (allows(&rules, to, model_ability_access(i), &error))
 			set |= 1u << i;
 	return set;
 }
