@@ -39,10 +39,11 @@ test-record: build ## Record KVM hosts for some minutes: Linux with pti=on, nest
 	@python3 tests/system/record_long.py build/lab/rhizome build/guests/mark.elf build/guests/kvm
 
 fuzz: build-asan ## Random sequences with fresh seeds under the sanitizers, TIME=60 seconds
-	@scripts/soak build-asan $(or $(TIME),60)
+	@scripts/soak --no-small --seconds $(or $(TIME),60) build-asan
 
-soak: build ## Random sequences with fresh seeds until told to stop, or for TIME seconds
-	@scripts/soak build $(TIME)
+soak: build ## Random steps and deeper small worlds: STEPS=N, TIME=seconds or until stopped; SEED=
+	@scripts/soak $(addprefix --steps ,$(STEPS)) $(addprefix --seconds ,$(TIME)) \
+		$(addprefix --seed ,$(SEED)) build
 
 mutants: build ## Break the library in one place at a time; a test must notice (ONLY=WORD: some)
 	@tests/mutants/run.py $(addprefix --only ,$(ONLY)) build

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """The scripts tell the truth: what the runner counts, what set-up does when packages lack, what
-the benchmarks count.
+the benchmarks count, what a soak has done.
 
 usage: scripts_test.py PROBE      (a benchmark of operations whose cost is known)
 """
@@ -95,6 +95,40 @@ def bench_counts():
             yield f"{row['op']}: {value} {unit}, not {wanted} {wanted_unit}"
 
 
+def soak(arguments, ends=""):
+    """Status and output of scripts/soak with programs that say what was asked of them."""
+    programs = {"property": '[ "$1" = --modes ] && echo "a\nb" && exit\n'
+                            f'[ "$2$4" = {ends or "-"} ] && echo FAILED: apart && exit 1\n'
+                            'echo "mode $2   $6 steps in    3 worlds, 500 steps/s"\n',
+                "small": '[ "$1" = --help ] && echo "                w-1" && exit\n'
+                         'echo "world $3    depth 4:  70 states,  900 events,  1.0 s"\n'}
+    with tempfile.TemporaryDirectory() as folder:
+        os.mkdir(f"{folder}/tests")
+        for name, body in programs.items():
+            with open(f"{folder}/tests/{name}", "w") as file:
+                file.write(f"#!/bin/sh\n{body}")
+            os.chmod(f"{folder}/tests/{name}", 0o755)
+        done = subprocess.run([str(checks.ROOT / "scripts/soak"), *arguments, folder],
+                              capture_output=True, text=True)
+        if open(f"{folder}/soak.txt").read() != done.stdout:
+            return done.returncode, f"the log differs from: {done.stdout}"
+    return done.returncode, done.stdout
+
+
+def soak_adds_up():
+    """scripts/soak does the steps it was told, adds up, and tells where something failed."""
+    status, output = soak(["--seed", "5", "--steps", "500000"])
+    for wanted in ("commit", "seed 5", "no divergence in 500,000 steps, 18 worlds of 2 modes",
+                   "(500 steps/s per core), 70 states and 900 events of 1 small worlds",
+                   "mode b: 250,000 steps in 9 worlds", "world w-1 to depth 4: 70 states"):
+        if status or wanted not in output:
+            yield f"status {status}, not '{wanted}': {output}"
+    status, output = soak(["--seed", "5", "--steps", "500000", "--no-small"], "b7")
+    for wanted in ("A DIVERGENCE in", "FAILED: apart", "--mode b --seed 7 --steps 50000"):
+        if status != 1 or wanted not in output:
+            yield f"status {status}, not '{wanted}': {output}"
+
+
 def long_functions_are_found():
     """The check of function lengths sees functions, and sees them whole."""
     text = ("struct s {\n\tint a;\n};\n\n/* One. */\nstatic int\nf(int a,\n  int b)\n{\n"
@@ -145,5 +179,5 @@ def arrows_are_seen():
 
 
 if __name__ == "__main__":
-    checks.run([runner_counts, setup_installs, bench_counts, long_functions_are_found,
-                bare_functions_are_found, arrows_are_seen])
+    checks.run([runner_counts, setup_installs, bench_counts, soak_adds_up,
+                long_functions_are_found, bare_functions_are_found, arrows_are_seen])

@@ -48,7 +48,7 @@ struct node {
 
 static struct node *nodes;
 static uint64_t *seen; /* hashes, open addressing */
-static size_t node_count, node_most, seen_size;
+static size_t node_count, node_most, seen_size, seen_count;
 static struct event events[MOST_EVENTS];
 static unsigned event_count;
 jmp_buf failed;
@@ -77,7 +77,7 @@ static void *map(size_t bytes)
 }
 
 /* True: the hash is new. */
-static bool see(uint64_t hash)
+static bool put(uint64_t hash)
 {
 	size_t at = hash & (seen_size - 1);
 
@@ -88,6 +88,39 @@ static bool see(uint64_t hash)
 	}
 	seen[at] = hash;
 	return true;
+}
+
+/* The first size is room enough for what `make test` explores. */
+static void seen_empty(void)
+{
+	if (seen)
+		munmap(seen, seen_size * sizeof(*seen));
+	seen_size = 1 << 20;
+	seen_count = 0;
+	seen = map(seen_size * sizeof(*seen));
+}
+
+static void seen_grow(void)
+{
+	uint64_t *old = seen;
+	size_t size = seen_size;
+
+	seen_size *= 2;
+	seen = map(seen_size * sizeof(*seen));
+	for (size_t i = 0; i < size; i++)
+		if (old[i])
+			put(old[i]);
+	munmap(old, size * sizeof(*old));
+}
+
+static bool see(uint64_t hash)
+{
+	bool new = put(hash);
+
+	seen_count += new;
+	if (2 * seen_count > seen_size)
+		seen_grow();
+	return new;
 }
 
 /* The events that lead to a state; returns how many. */
@@ -166,7 +199,7 @@ static bool explore(unsigned depth, uint64_t *states)
 	double start = now();
 	bool good = true;
 
-	madvise(seen, seen_size * sizeof(*seen), MADV_DONTNEED); /* zero again */
+	seen_empty();
 	event_count = event_list(events, MOST_EVENTS);
 	if (setjmp(failed)) {
 		printf("FAILED: world %s at its beginning: %s\n", plan->name, reason);
@@ -224,11 +257,8 @@ int main(int count, char **words)
 			return strcmp(words[i], "--help") ? 2 : 0;
 		}
 	}
-	node_most = deep || depth ? 200000000 : 8000000;
-	for (seen_size = 1; seen_size < 2 * node_most; seen_size *= 2)
-		;
+	node_most = deep || depth ? 500000000 : 8000000;
 	nodes = map(node_most * sizeof(*nodes));
-	seen = map(seen_size * sizeof(*seen));
 	pool = map(POOL * 4096);
 	ram = map((FRAMES + 1 + 4) * 4096);
 	for (unsigned i = 0; i < PLANS; i++) {
