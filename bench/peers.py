@@ -93,6 +93,8 @@ def figures(console, prefix=""):
         if not line.startswith("{"):
             continue
         mark = json.loads(line)
+        if "skip" in mark:
+            continue
         if "ticks" not in mark:
             raise PeerError(f"a mark says {line}\n{console}")
         name = prefix + mark["op"]

@@ -5,9 +5,12 @@
  * JSON on the first serial line:
  *
  *   {"op": "cr3", "roots": 3, "ticks": 297}
+ *   {"op": "vmrun", "npt": 1, "ticks": 1108}
+ *   {"op": "vmrun", "npt": 1, "skip": "no SVM"}
  *
- * Its command line may choose: rows=cr3,invlpg and roots=1,8; detail=1 adds the operations of all
- * five repetitions. It leaves by isa-debug-exit with 0.
+ * npt: the row has a guest of its own, with nested paging (1) or without.
+ * Its command line may choose: rows=cr3,invlpg, roots=1,8 and npt=1; detail=1 adds the operations
+ * of all five repetitions. It leaves by isa-debug-exit with 0.
  */
 #include "mark/machine.h"
 #include "mark/rows.h"
@@ -23,11 +26,11 @@ void mark_end(void);
 
 extern const char image_end[];
 
-static const struct row *const groups[] = { switch_rows, touch_rows, scale_rows };
+static const struct row *const groups[] = { switch_rows, touch_rows, scale_rows, nested_rows };
 enum { GROUPS = sizeof(groups) / sizeof(groups[0]) };
 
 static char rows_wanted[ARGUMENT_SIZE], roots_wanted[ARGUMENT_SIZE] = "1,2,3,4,5,8,16,32";
-static char detail[ARGUMENT_SIZE];
+static char npt_wanted[ARGUMENT_SIZE] = "0,1", detail[ARGUMENT_SIZE];
 
 /* Whoever watches from outside (scripts/profile) sees a counted repetition begin and end here. */
 __attribute__((noinline)) void mark_begin(void)
@@ -114,8 +117,36 @@ static uint64_t median(uint64_t sample[REPETITIONS])
 	return sample[REPETITIONS / 2];
 }
 
-static void measure(const struct row *row, unsigned roots)
+/* What of a row is measured. */
+struct choice {
+	const struct row *row;
+	bool nested, nested_paging; /* the second of nested rows only */
+	unsigned roots;             /* 0: the row has none */
+};
+
+static void say_member(const char *name, uint64_t value)
 {
+	say(", \"");
+	say(name);
+	say("\": ");
+	say_number(value);
+}
+
+static void say_choice(const struct choice *choice)
+{
+	say("{\"op\": \"");
+	say(choice->row->op);
+	say("\"");
+	if (choice->roots)
+		say_member("roots", choice->roots);
+	if (choice->nested)
+		say_member("npt", choice->nested_paging);
+}
+
+static void measure(const struct choice *choice)
+{
+	const struct row *row = choice->row;
+	const unsigned roots = choice->roots ? choice->roots : 1;
 	uint64_t sample[REPETITIONS];
 	unsigned ops = 0;
 
@@ -133,33 +164,47 @@ static void measure(const struct row *row, unsigned roots)
 		if (i)
 			mark_end();
 	}
-	say("{\"op\": \"");
-	say(row->op);
-	if (row->has_roots) {
-		say("\", \"roots\": ");
-		say_number(roots);
-		say(", \"ticks\": ");
-	} else {
-		say("\", \"ticks\": ");
-	}
-	say_number((median(sample) + ops / 2) / ops);
-	if (*detail) {
-		say(", \"ops\": ");
-		say_number((uint64_t)ops * REPETITIONS);
-	}
+	say_choice(choice);
+	say_member("ticks", (median(sample) + ops / 2) / ops);
+	if (*detail)
+		say_member("ops", (uint64_t)ops * REPETITIONS);
 	say("}\n");
 }
 
-static void measure_roots(const struct row *row)
+static void measure_all(struct choice choice)
 {
+	if (!choice.row->has_roots) {
+		measure(&choice);
+		return;
+	}
 	for (const char *at = roots_wanted; *at; at = next(at)) {
-		unsigned roots = 0;
-
+		choice.roots = 0;
 		for (const char *digit = at; *digit >= '0' && *digit <= '9'; digit++)
-			roots = roots * 10 + (unsigned)(*digit - '0');
-		if (roots < 1 || roots > ROOTS_MAX)
+			choice.roots = choice.roots * 10 + (unsigned)(*digit - '0');
+		if (choice.roots < 1 || choice.roots > ROOTS_MAX)
 			fail("roots are 1 to 32, not ", at);
-		measure(row, roots);
+		measure(&choice);
+	}
+}
+
+static void measure_nested(const struct row *row)
+{
+	for (const char *at = npt_wanted; *at; at = next(at)) {
+		struct choice choice = { .row = row, .nested = true };
+		const char *refused;
+
+		choice.nested_paging = behind(at, "1");
+		if (!choice.nested_paging && !behind(at, "0"))
+			fail("npt is 0 or 1, not ", at);
+		refused = nested_begin(choice.nested_paging);
+		if (!refused) {
+			measure_all(choice);
+			continue;
+		}
+		say_choice(&choice);
+		say(", \"skip\": \"");
+		say(refused);
+		say("\"}\n");
 	}
 }
 
@@ -173,6 +218,7 @@ void mark_main(uint32_t magic, const struct info *info)
 
 		take(line, "rows=", rows_wanted);
 		take(line, "roots=", roots_wanted);
+		take(line, "npt=", npt_wanted);
 		take(line, "detail=", detail);
 	}
 	memory_init(((uint64_t)image_end + (4 << 20)) & ~((2ull << 20) - 1),
@@ -182,10 +228,10 @@ void mark_main(uint32_t magic, const struct info *info)
 		for (const struct row *row = groups[g]; row->op; row++) {
 			if (!wanted(row))
 				continue;
-			if (row->has_roots)
-				measure_roots(row);
+			if (groups[g] == nested_rows)
+				measure_nested(row);
 			else
-				measure(row, 1);
+				measure_all((struct choice){ .row = row });
 		}
 	}
 	leave(0);

@@ -21,5 +21,9 @@ struct row {
 extern const struct row switch_rows[]; /* CR3 and CR4 */
 extern const struct row touch_rows[];  /* pages and their entries */
 extern const struct row scale_rows[];  /* exits that are no MMU work */
+extern const struct row nested_rows[]; /* with a guest of the guest's own */
+
+/* Before a nested row. Returns why it cannot be measured; null: it can. */
+const char *nested_begin(bool nested_paging);
 
 #endif
