@@ -38,8 +38,9 @@ bench-peers: build ## The same work bare, on KVM and on Rhizome; build/peers.jso
 test-record: build ## Record KVM hosts for some minutes: Linux with pti=on, nested guests
 	@python3 tests/system/record_long.py build/lab/rhizome build/guests/mark.elf build/guests/kvm
 
-fuzz: build-asan ## Random sequences with fresh seeds under the sanitizers, TIME=60 seconds
-	@scripts/soak --no-small --seconds $(or $(TIME),60) build-asan
+fuzz: build-fuzz/build.ninja ## libFuzzer and random sequences under sanitizers, TIME=60 seconds (ONLY=TARGET)
+	@ninja -C build-fuzz --quiet fuzzers
+	@scripts/fuzz build-fuzz $(or $(TIME),60) $(ONLY)
 
 soak: build ## Random steps and deeper small worlds: STEPS=N, TIME=seconds or until stopped; SEED=
 	@scripts/soak $(addprefix --steps ,$(STEPS)) $(addprefix --seconds ,$(TIME)) \
@@ -81,6 +82,8 @@ FEWER = -Dproperty_steps=1000000 -Daudited_steps=40000 -Dproperty_seed=
 build/build.ninja: CONFIGURE = CC=gcc meson setup build
 build-clang/build.ninja: CONFIGURE = CC=clang meson setup build-clang $(FEWER)2
 build-asan/build.ninja: CONFIGURE = CC=clang meson setup build-asan $(SANITIZE) $(FEWER)3
+build-fuzz/build.ninja: CONFIGURE = CC=clang CXX=clang++ meson setup build-fuzz $(SANITIZE) \
+	-Dc_args=-fsanitize=fuzzer-no-link -Dfuzz_engine=-fsanitize=fuzzer
 build-cov/build.ninja: CONFIGURE = CC=gcc meson setup build-cov --buildtype=debug \
 	-Db_coverage=true -Dc_args=-fprofile-update=atomic $(FEWER)4
 %/build.ninja: | setup

@@ -43,6 +43,7 @@ enum rhz_walk_outcome rhz_walk_stop(const struct rhz_mode *mode, unsigned access
 	walk->page_shift = 0;
 	walk->key = 0;
 	walk->rights = walk_rights(denied);
+	walk->accessed = !(denied & PTE_A);
 	walk->global = false;
 	walk->gpa.v = 0;
 	return outcome;
@@ -113,6 +114,7 @@ static enum rhz_walk_outcome walk_none(const struct rhz_mode *mode, rhz_gva gva,
 	walk->page_shift = RHZ_PAGE_SHIFT;
 	walk->key = 0;
 	walk->rights = RHZ_RIGHT_ALL;
+	walk->accessed = true;
 	walk->global = false;
 	walk->gpa.v = gva.v & mode->va_mask;
 	return RHZ_WALK_OK;

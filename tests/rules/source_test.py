@@ -152,7 +152,7 @@ def unlisted(listing, folder, pattern):
     text = (checks.ROOT / listing).read_text()
     for path in sorted((checks.ROOT / folder).rglob(pattern)):
         name = path.relative_to(checks.ROOT / folder).as_posix()
-        short = re.sub(r"_(test|bench)\.c$", "", name)
+        short = re.sub(r"_(test|bench|fuzz)\.c$", "", name)
         if not re.search(rf"['/]{re.escape(short)}'", text):
             yield f"{path.relative_to(checks.ROOT)}: not in {listing}"
 
@@ -165,6 +165,7 @@ def listed():
     yield from unlisted("tests/meson.build", "tests/property", "*.c")
     yield from unlisted("tests/meson.build", "tests/small", "*.c")
     yield from unlisted("tests/meson.build", "tests/model", "*.c")
+    yield from unlisted("tests/fuzz/meson.build", "tests/fuzz", "*_fuzz.c")
     for folder in ("rules", "install", "system"):
         for pattern in ("*_test.py", "*_test.sh"):
             yield from unlisted("tests/meson.build", f"tests/{folder}", pattern)
