@@ -244,6 +244,7 @@ struct fixture *fixture_make(const struct fixture_config *config)
 	struct rhz_vcpu_config vcpu = { RHZ_ROOTS_CURRENT_FIRST, config->cached_roots, 1 };
 	struct rhz_vm_config vm = {
 		.kind = config->kind,
+		.nested = config->nested,
 		.host_cpu = { .maxphyaddr = 48, .pages_1g = true, .nx = true },
 		.cpuid = {
 			.vendor = RHZ_VENDOR_AMD, .maxphyaddr = 48, .pse = true, .pae = true,

@@ -38,6 +38,7 @@ enum {
 
 struct fixture_config {
 	enum rhz_paging_kind kind;
+	enum rhz_paging_kind nested; /* L2's, or RHZ_SHADOW: none */
 	enum rhz_paging paging; /* the guest's */
 	uint32_t options;       /* RHZ_NO_* */
 	uint32_t quota;         /* 0: 8192 */
