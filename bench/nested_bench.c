@@ -5,7 +5,10 @@
  */
 #include "fixture.h"
 
-enum { MOST_GUESTS = 64, ASID = 7, NGPA = 0x200000, ROUND = 16 };
+enum { MOST_GUESTS = 64, ASID = 7, NGPA = 0x200000 };
+
+/* What the faults go through, page by page, again and again. */
+enum { PAGES_AT = 0x400000, PAGES = 16 * 512, FIRST_DATA = 1000 };
 
 struct state {
 	struct fixture *f;
@@ -15,7 +18,7 @@ struct state {
 	uint64_t root[MOST_GUESTS]; /* nested tables, or L2's own */
 	unsigned guests, next;
 	uint64_t ngpa;
-	uint64_t found; /* root switches that built nothing, so far */
+	uint64_t found; /* so far: roots, or faults fixed */
 	struct rhz_cpu cpu;
 	struct rhz_entry entry;
 	struct rhz_fault fault;
@@ -80,11 +83,18 @@ static void all_found(struct state *s, unsigned switches)
 	s->found = found;
 }
 
+static enum rhz_fault_result l2_fault(struct state *s)
+{
+	return rhz_vcpu_l2_fault(s->vcpu, (rhz_ngpa){ s->ngpa },
+	                         RHZ_NPF_FINAL | RHZ_PF_U | RHZ_PF_W, &s->fault, &s->exit);
+}
+
 /* L1 by shadow paging with so many guests; each has run once and touched its page. */
-static struct state *make(unsigned guests, bool npt)
+static struct state *make(unsigned guests, bool npt, uint32_t options)
 {
 	struct fixture_config config = { .kind = RHZ_SHADOW, .nested = RHZ_NPT_5LEVEL,
-		                         .paging = RHZ_PAGING_4LEVEL, .cached_roots = 32 };
+		                         .paging = RHZ_PAGING_4LEVEL, .cached_roots = 32,
+		                         .options = options };
 	struct state *s = &only;
 
 	*s = (struct state){ .f = fixture_make(&config), .guests = guests };
@@ -100,10 +110,9 @@ static struct state *make(unsigned guests, bool npt)
 		choose(s);
 		if (npt) {
 			op_enter_nested(s);
-			must(i >= guests ||
-			     rhz_vcpu_l2_fault(s->vcpu, (rhz_ngpa){ NGPA },
-			                       RHZ_NPF_FINAL | RHZ_PF_U | RHZ_PF_W, &s->fault,
-			                       &s->exit) == RHZ_FAULT_RESUME, "L2's page is not there");
+			s->ngpa = NGPA;
+			must(i >= guests || l2_fault(s) == RHZ_FAULT_RESUME,
+			     "L2's page is not there");
 		} else {
 			op_enter_l2(s);
 			if (i < guests)
@@ -147,12 +156,12 @@ static void before_round(void *state)
 
 static void *set_nested(const struct bench_row *row)
 {
-	return make((unsigned)bench_parameter(row, "guests"), true);
+	return make((unsigned)bench_parameter(row, "guests"), true, 0);
 }
 
 static void *set_l2(const struct bench_row *row)
 {
-	return make((unsigned)bench_parameter(row, "guests"), false);
+	return make((unsigned)bench_parameter(row, "guests"), false, 0);
 }
 
 /* ---- faults ---- */
@@ -160,24 +169,21 @@ static void *set_l2(const struct bench_row *row)
 /* In L2 by nested tables of some more pages, which it has not touched. */
 static void *set_fault(const struct bench_row *row)
 {
-	struct state *s = make(1, true);
+	struct state *s = make(1, true, RHZ_NO_PREFETCH);
 
 	(void)row;
-	for (unsigned i = 0; i < ROUND; i++)
-		for (unsigned page = 0; page < 512; page++)
-			guest_map(s->f, s->root[0], (uint64_t)(i + 2) << 21 | page << 12,
-			          fixture_data(1000 + i * 512 + page));
+	for (unsigned i = 0; i < PAGES; i++)
+		guest_map(s->f, s->root[0], PAGES_AT + i * RHZ_PAGE_SIZE,
+		          fixture_data(FIRST_DATA + i));
 	op_enter_nested(s);
-	s->ngpa = 1ull << 22;
+	s->ngpa = PAGES_AT;
+	s->found = 0;
 	return s;
 }
 
 static void op_fault(void *state)
 {
-	struct state *s = state;
-
-	rhz_vcpu_l2_fault(s->vcpu, (rhz_ngpa){ s->ngpa }, RHZ_NPF_FINAL | RHZ_PF_U | RHZ_PF_W,
-	                  &s->fault, &s->exit);
+	l2_fault(state);
 }
 
 static void next_page(void *state)
@@ -187,18 +193,22 @@ static void next_page(void *state)
 	must(s->f->stats->pf_fixed != s->found, "a fault was not fixed");
 	s->found = s->f->stats->pf_fixed;
 	s->ngpa += RHZ_PAGE_SIZE;
+	if (s->ngpa < PAGES_AT + PAGES * RHZ_PAGE_SIZE)
+		return;
+	s->ngpa = PAGES_AT;
+	fixture_unmap(s->f, fixture_data(FIRST_DATA), PAGES * RHZ_PAGE_SIZE);
 }
 
 #define ENTER_NESTED .setup = set_nested, .prepare = before_entry, .run = op_enter_nested
 #define ENTER_L2 .setup = set_l2, .prepare = before_entry, .run = op_enter_l2
 
 static const struct bench_row rows[] = {
-	{ "enter_npt", { { "guests", 1 } }, .target = 110, ENTER_NESTED },
-	{ "enter_npt", { { "guests", 8 } }, .target = 110, ENTER_NESTED },
-	{ "enter_npt", { { "guests", 31 } }, .target = 110, ENTER_NESTED },
-	{ "enter_shadow", { { "guests", 1 } }, .target = 110, ENTER_L2 },
-	{ "enter_shadow", { { "guests", 8 } }, .target = 110, ENTER_L2 },
-	{ "exit", { { "guests", 1 } }, .target = 110, .setup = set_nested,
+	{ "enter_npt", { { "guests", 1 } }, ENTER_NESTED },
+	{ "enter_npt", { { "guests", 8 } }, ENTER_NESTED },
+	{ "enter_npt", { { "guests", 31 } }, ENTER_NESTED },
+	{ "enter_shadow", { { "guests", 1 } }, ENTER_L2 },
+	{ "enter_shadow", { { "guests", 8 } }, ENTER_L2 },
+	{ "exit", { { "guests", 1 } }, .setup = set_nested,
 	  .prepare = before_exit, .run = op_exit },
 	{ "round_trip", { { "guests", 1 } }, .setup = set_nested, .prepare = before_round,
 	  .run = op_round },

@@ -174,6 +174,14 @@ bool roots_give_up_one(struct rhz_vm *vm)
 	return vm->self && root_spare(vm->self);
 }
 
+/* The entry has a root of the guest ASID, whose tag may keep what the processor made by itself. */
+static bool keeps_unseen(const struct rhz_vcpu *vcpu, const struct rhz_root_entry *entry,
+                         uint32_t guest_asid)
+{
+	return rhz_root_cache_holds(&vcpu->roots, (unsigned)(entry - vcpu->roots.entry)) &&
+	       entry->key.guest_asid == guest_asid && vcpu->context[entry->key.context].unseen;
+}
+
 void roots_stale(struct rhz_vcpu *vcpu, uint32_t guest_asid)
 {
 	if (!guest_asid && vcpu->vm->config.kind == RHZ_SHADOW)
@@ -181,27 +189,29 @@ void roots_stale(struct rhz_vcpu *vcpu, uint32_t guest_asid)
 	for (unsigned i = 0; i < RHZ_ROOT_ENTRIES; i++) {
 		struct rhz_root_entry *entry = &vcpu->roots.entry[i];
 
-		if (rhz_root_cache_holds(&vcpu->roots, i) && entry->key.guest_asid == guest_asid &&
-		    vcpu->context[entry->key.context].unseen)
+		if (keeps_unseen(vcpu, entry, guest_asid))
 			tag_stale(entry);
 	}
 }
 
 void root_alone(struct rhz_vcpu *vcpu)
 {
-	const struct context *now = vcpu->now;
+	const uint32_t guest_asid = vcpu->now->guest_asid;
 	struct rhz_root_entry *entry = root_entry(vcpu);
-	struct rhz_root_entry **last = &vcpu->last_of_asid[now->guest_asid % LAST_OF_ASID];
+	struct rhz_root_entry **last = &vcpu->last_of_asid[guest_asid % LAST_OF_ASID];
 
 	if (!entry || root_is_alone(vcpu, (size_t)(entry - vcpu->roots.entry)))
 		return;
-	for (unsigned i = 0; i < RHZ_ROOT_ENTRIES; i++) {
-		struct rhz_root_entry *other = &vcpu->roots.entry[i];
+	/* the one before was alone; who that was is forgotten if another ASID has the place */
+	if (*last && keeps_unseen(vcpu, *last, guest_asid)) {
+		tag_stale(*last);
+	} else {
+		for (unsigned i = 0; i < RHZ_ROOT_ENTRIES; i++) {
+			struct rhz_root_entry *other = &vcpu->roots.entry[i];
 
-		if (rhz_root_cache_holds(&vcpu->roots, i) && other != entry &&
-		    other->key.guest_asid == now->guest_asid &&
-		    vcpu->context[other->key.context].unseen)
-			tag_stale(other);
+			if (other != entry && keeps_unseen(vcpu, other, guest_asid))
+				tag_stale(other);
+		}
 	}
 	*last = entry;
 }
