@@ -20,7 +20,11 @@ static void *host_page_alloc(void *ctx, enum rhz_page_zone zone, rhz_hpa *hpa)
 
 	assert_true(world->locked || !world->host.lock);
 	world->allocated++;
-	if (world->no_memory || (world->fail_at && !--world->fail_at))
+	if (world->fail_at && !--world->fail_at) {
+		world->no_memory = world->no_memory || world->fail_on;
+		return NULL;
+	}
+	if (world->no_memory)
 		return NULL;
 	while (page < HOST_PAGES && world->page_live[page])
 		page++;

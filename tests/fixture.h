@@ -114,6 +114,7 @@ struct world {
 	bool page_live[HOST_PAGES];
 	unsigned live, allocated, freed;
 	unsigned fail_at;          /* the N-th allocation from now on fails; 0: none does */
+	bool fail_on;              /* ... and all after it */
 	bool no_memory;            /* every allocation fails */
 	unsigned locked, locks, kicks;
 	uint64_t kicked;           /* the last set */
