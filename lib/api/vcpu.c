@@ -375,15 +375,18 @@ enum rhz_load_result rhz_vcpu_load_cr3(struct rhz_vcpu *vcpu, uint64_t cr3)
 	                                                               load_synced(vcpu);
 }
 
-/* CR4.PGE is turned over and nothing else, where the root does not depend on it. */
-static bool only_pge_differs(const struct rhz_vcpu *vcpu, const struct rhz_regs *regs)
+/*
+ * The load turns these bits over and no others, and loads that do so may be quick ones. Neither bit
+ * that is asked for is refused where it was not before.
+ */
+RHZ_INLINE bool differs_by(const struct rhz_vcpu *vcpu, const struct rhz_regs *regs, uint64_t cr0,
+                           uint64_t cr4)
 {
 	const struct rhz_regs *now = &vcpu->now->regs;
 
-	return (now->cr4 ^ regs->cr4) == RHZ_CR4_PGE && vcpu->vm->config.cpuid.pge &&
-	       vcpu->now->quick && vcpu->now->mode.format && now->cr0 == regs->cr0 &&
-	       now->cr3 == regs->cr3 && now->efer == regs->efer && now->pkru == regs->pkru &&
-	       now->pkrs == regs->pkrs;
+	return (now->cr0 ^ regs->cr0) == cr0 && (now->cr4 ^ regs->cr4) == cr4 &&
+	       vcpu->now->quick && vcpu->now->mode.format && now->cr3 == regs->cr3 &&
+	       now->efer == regs->efer && now->pkru == regs->pkru && now->pkrs == regs->pkrs;
 }
 
 /*
@@ -403,16 +406,45 @@ static enum rhz_load_result load_pge(struct rhz_vcpu *vcpu, uint64_t cr4)
 	return result;
 }
 
+/*
+ * CR0.WP turned over: a root of another role. False: it is not in the cache, or more than that must
+ * be looked at; nothing was done.
+ */
+static bool load_wp(struct rhz_vcpu *vcpu, uint64_t cr0, enum rhz_load_result *result)
+{
+	struct context *now = vcpu->now;
+	struct rhz_root_key key = now->key;
+	unsigned position;
+
+	if (now->unusual || !roots_undisturbed(vcpu))
+		return false;
+	key.role = context_role_wp(now, cr0).word;
+	if (rhz_root_cache_find_cached(&vcpu->roots, &key, &position) != RHZ_ROOT_CACHED)
+		return false;
+	vcpu->stats.root_switches++;
+	vcpu->stats.root_cached_reused++;
+	vcpu->stats.root_reused_at[position]++;
+	context_load_wp(now, cr0);
+	root_bind(vcpu);
+	__atomic_store_n(&now->root->writes, 0, __ATOMIC_RELAXED);
+	*result = lists_empty(vcpu->vm, now->root) ? RHZ_LOAD_OK : load_synced(vcpu);
+	return true;
+}
+
 enum rhz_load_result rhz_vcpu_load_regs(struct rhz_vcpu *vcpu, const struct rhz_regs *regs)
 {
 	struct context *now = vcpu_context(vcpu);
-	struct rhz_regs wanted = *regs;
+	enum rhz_load_result result;
+	struct rhz_regs wanted;
 	struct context next;
 
 	if (now->role.nested)
 		return RHZ_LOAD_GP;
-	if (only_pge_differs(vcpu, regs))
+	if (differs_by(vcpu, regs, 0, RHZ_CR4_PGE) && vcpu->vm->config.cpuid.pge)
 		return load_pge(vcpu, regs->cr4);
+	if (differs_by(vcpu, regs, RHZ_CR0_WP, 0) && load_wp(vcpu, regs->cr0, &result))
+		return result;
+	wanted = *regs;
 	next = *now;
 	if (rhz_regs_check(&vcpu->vm->config.cpuid, &now->regs, &wanted) != RHZ_LOAD_FINE)
 		return RHZ_LOAD_GP;

@@ -2,7 +2,17 @@
 /* From registers to mode, role and depth. */
 #include "root/registers.h"
 
+#include "guest/regs.h"
 #include "root/walk.h"
+
+/* What of a role depends on CR0.WP. */
+static union role role_wp(union role role, const struct rhz_mode *mode, bool wp)
+{
+	role.wp = wp;
+	role.smep_nowp = !wp && mode->smep;
+	role.strict_nowp = !wp && (mode->smap || mode->pke || mode->pks);
+	return role;
+}
 
 static union role shadow_role(const struct rhz_mode *mode)
 {
@@ -28,13 +38,8 @@ static union role shadow_role(const struct rhz_mode *mode)
 		role.level = mode->levels;
 		break;
 	}
-	role.wp = mode->wp;
 	role.nxe = mode->nxe;
-	if (!mode->wp) {
-		role.smep_nowp = mode->smep;
-		role.strict_nowp = mode->smap || mode->pke || mode->pks;
-	}
-	return role;
+	return role_wp(role, mode, mode->wp);
 }
 
 static union role direct_role(enum rhz_paging_kind kind)
@@ -78,6 +83,19 @@ enum rhz_status context_init(struct context *context, const struct rhz_vm *vm, u
 	context->unseen = vm->config.kind != RHZ_SHADOW;
 	context->entered = true;
 	return RHZ_OK;
+}
+
+union role context_role_wp(const struct context *context, uint64_t cr0)
+{
+	return role_wp(context->role, &context->mode, cr0 & RHZ_CR0_WP);
+}
+
+void context_load_wp(struct context *context, uint64_t cr0)
+{
+	context->role = context_role_wp(context, cr0);
+	context->regs.cr0 = cr0;
+	context->mode.wp = cr0 & RHZ_CR0_WP;
+	rhz_rules_init(&context->mode);
 }
 
 bool registers_reload_pdptes(const struct context *from, const struct context *to)

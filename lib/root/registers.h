@@ -12,6 +12,13 @@
 enum rhz_status context_init(struct context *context, const struct rhz_vm *vm, unsigned space,
                              const struct rhz_regs *regs);
 
+/*
+ * What WP of this CR0, whose other bits are as before, makes of the role of a context that pages by
+ * shadow tables; and the context with that CR0.
+ */
+union role context_role_wp(const struct context *context, uint64_t cr0);
+void context_load_wp(struct context *context, uint64_t cr0);
+
 /* Does going from one set of registers to another reload the PDPTEs [SDM3 4.4.1]? */
 bool registers_reload_pdptes(const struct context *from, const struct context *to);
 

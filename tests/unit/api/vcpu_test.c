@@ -185,6 +185,54 @@ static void test_register_changes_keep_roots(void **state)
 	world_end(world);
 }
 
+/*
+ * CR0.WP turned over and back: two roots, each found again, and the rights as WP has them, also
+ * where the guest's own tables are walked. The mode without WP has SMEP in the role.
+ */
+static void test_wp_keeps_two_roots(void **state)
+{
+	static const enum rhz_paging modes[] = { RHZ_PAGING_32, RHZ_PAGING_4LEVEL };
+
+	(void)state;
+	for (unsigned mode = 0; mode < 4; mode++) {
+		struct world *world = begin(modes[mode & 1], RHZ_ROOTS_CURRENT_FIRST, 8);
+		uint64_t root, built = 0, reused = 0;
+		struct rhz_walk walk;
+
+		roots_make(world, &root, 1);
+		map(world, root, 0x6000, 0x2000, P | U | A | D);
+		map(world, root, 0x7000, 0x3000, P | A | D);
+		start(world, 0, root);
+		if (mode & 2)
+			cr_change(world, 0, 0, RHZ_CR4_SMEP, 0);
+		for (unsigned i = 0; i < 6; i++) {
+			const bool wp = i & 1;
+
+			cr_change(world, 0, RHZ_CR0_WP, 0, 0);
+			if (i == 0) {
+				built = STAT(world, root_built);
+				reused = STAT(world, root_cached_reused);
+			}
+			assert_int_equal(rhz_vcpu_regs(world->vcpu[0])->cr0 >> 16 & 1, wp);
+			assert_int_equal(rhz_vcpu_translate(world->vcpu[0], (rhz_gva){ 0x6000 },
+			                                    RHZ_ACCESS_WRITE, &walk),
+			                 wp ? RHZ_WALK_RIGHTS : RHZ_WALK_OK);
+			for (uint64_t gva = 0x6000; gva <= 0x7000; gva += 0x1000) {
+				reaches(world, gva, READ, gva - 0x4000);
+				if (wp)
+					faults(world, gva, WRITE, RHZ_PF_P | RHZ_PF_W);
+				else
+					reaches(world, gva, WRITE, gva - 0x4000);
+			}
+			faults(world, 0x6000, USER | WRITE, RHZ_PF_P | RHZ_PF_W | RHZ_PF_U);
+			reaches(world, 0x6000, USER, 0x2000);
+		}
+		assert_int_equal(STAT(world, root_built), built);
+		assert_int_equal(STAT(world, root_cached_reused), reused + 5);
+		world_end(world);
+	}
+}
+
 /* [SDM3 4.4.1]: PDPTEs are read by CR3 loads and some CR0 and CR4 changes, never in between. */
 static void test_pdptes(void **state)
 {
@@ -362,6 +410,7 @@ int main(void)
 		cmocka_unit_test(test_hit_takes_no_lock),
 		cmocka_unit_test(test_general_protection),
 		cmocka_unit_test(test_register_changes_keep_roots),
+		cmocka_unit_test(test_wp_keeps_two_roots),
 		cmocka_unit_test(test_pdptes),
 		cmocka_unit_test(test_contexts),
 		cmocka_unit_test(test_flush_reaches_other_context),
