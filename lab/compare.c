@@ -66,13 +66,15 @@ static enum lab_exit study_side(struct side *side, const struct options *options
 
 static enum lab_exit read_json(struct side *side, struct lab_input *input)
 {
-	char *text = lab_realloc(NULL, JSON_MAX, 1);
-	size_t length = 0, got, at;
+	size_t room = 1 << 16, length = 0, got, at;
+	char *text = lab_realloc(NULL, room, 1);
 	enum lab_exit status = LAB_EXIT_OK;
 
-	while (length < JSON_MAX &&
-	       (got = lab_input_bytes(input, text + length, JSON_MAX - length)) > 0)
+	while ((got = lab_input_bytes(input, text + length, room - length)) > 0) {
 		length += got;
+		if (length == room && room < JSON_MAX)
+			text = lab_realloc(text, room *= 2, 1);
+	}
 	if (lab_input_error(input))
 		status = lab_complain(LAB_EXIT_BAD, "%s: %s", lab_shown_path(side->path),
 		                      lab_input_error(input));
@@ -149,6 +151,7 @@ static void name_rows(struct lab_flat *flat)
 	for (size_t i = 0; i < flat->count; i++)
 		memcpy(flat->item[i].name, names[i], LAB_FLAT_NAME);
 	free(names);
+	lab_flat_index(flat);
 }
 
 /* Without --all: no lists, and of the rows the default policy's with some capacities. */

@@ -3,6 +3,7 @@
 #include "flat.h"
 #include "lab.h"
 
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -163,6 +164,42 @@ static bool close_levels(struct reader *r)
 	return true;
 }
 
+/* Where a name is in the index, or would be: tries one place after the other. */
+static size_t *place_of(const struct lab_flat *flat, const char *name)
+{
+	uint64_t hash = 0xcbf29ce484222325u; /* FNV-1a */
+	size_t at;
+
+	for (const char *c = name; *c; c++)
+		hash = (hash ^ (uint8_t)*c) * 0x100000001b3u;
+	for (at = (hash ^ hash >> 32) & (flat->index_room - 1);
+	     flat->index[at] && strcmp(flat->item[flat->index[at] - 1].name, name);)
+		at = (at + 1) & (flat->index_room - 1);
+	return &flat->index[at];
+}
+
+void lab_flat_index(struct lab_flat *flat)
+{
+	flat->index_room = 64;
+	while (flat->index_room < 2 * flat->count)
+		flat->index_room *= 2;
+	flat->index = lab_realloc(flat->index, flat->index_room, sizeof(*flat->index));
+	memset(flat->index, 0, flat->index_room * sizeof(*flat->index));
+	for (size_t i = 0; i < flat->count; i++) {
+		size_t *place = place_of(flat, flat->item[i].name);
+
+		if (!*place)
+			*place = i + 1;
+	}
+}
+
+const struct lab_flat_item *lab_flat_find(const struct lab_flat *flat, const char *name)
+{
+	const size_t *place = flat->index_room ? place_of(flat, name) : NULL;
+
+	return place && *place ? &flat->item[*place - 1] : NULL;
+}
+
 bool lab_flat_read(struct lab_flat *flat, const char *text, size_t length, size_t *at)
 {
 	struct reader r = { .flat = flat, .at = text, .end = text + length };
@@ -189,15 +226,8 @@ bool lab_flat_read(struct lab_flat *flat, const char *text, size_t length, size_
 			good = take_scalar(&r) && close_levels(&r);
 	}
 	*at = (size_t)(r.at - text);
+	lab_flat_index(flat);
 	return good;
-}
-
-const struct lab_flat_item *lab_flat_find(const struct lab_flat *flat, const char *name)
-{
-	for (size_t i = 0; i < flat->count; i++)
-		if (!strcmp(flat->item[i].name, name))
-			return &flat->item[i];
-	return NULL;
 }
 
 void lab_flat_free(struct lab_flat *flat)
@@ -205,5 +235,6 @@ void lab_flat_free(struct lab_flat *flat)
 	for (size_t i = 0; i < flat->count; i++)
 		free(flat->item[i].string);
 	free(flat->item);
+	free(flat->index);
 	*flat = (struct lab_flat){ .count = 0 };
 }

@@ -6,6 +6,7 @@
 #include <limits.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdio.h>
 
 #include "console.h"
 #include "run_options.h"
@@ -49,6 +50,9 @@ enum lab_exit run_report(const struct console *console, const struct run_options
 /* Makes the file of --trace out of what the hypervisor told. */
 enum lab_exit run_write_trace(const struct run_command *command,
                               const struct run_options *options);
+
+/* ... from an open file to a descriptor; options name the file in complaints. */
+enum lab_exit run_convert_trace(FILE *in, int fd, const struct run_options *options);
 
 /* Removes the run's files, frees the rest. */
 void run_free(struct run_command *command);

@@ -57,17 +57,22 @@ static uint64_t rol12(uint64_t value)
 static void take_key(struct tape *tape, struct lab_event *event)
 {
 	const uint64_t detail = take(tape);
+	uint64_t guest_asid;
 
 	tape->table ^= rol12(take(tape));
 	tape->role ^= take(tape);
 	event->value = tape->table;
 	event->role = tape->role;
-	event->guest_asid = (uint32_t)take(tape);
+	guest_asid = take(tape);
+	event->guest_asid = (uint32_t)guest_asid;
 	event->context = (uint8_t)((detail & 3) + 1);
 	if (event->kind == LAB_EVENT_NEW_PGD) {
 		event->answer = (uint8_t)((detail >> 2 & 3) + 1);
 		event->cause = (uint8_t)(detail >> 4);
 	}
+	/* what none of ours writes was damaged on its way */
+	tape->cut |= (detail & 3) == 3 || (detail >> 2 & 3) == 3 || detail >> 4 >= LAB_CAUSES ||
+	             guest_asid > UINT32_MAX;
 }
 
 /* Reads one record. False: no more, or one that is none of the hypervisor's. */
@@ -139,9 +144,10 @@ static struct lab_compact_writer *create(int fd, const struct run_options *optio
 	return lab_compact_create(fd, hz, fact, sizeof(fact) / sizeof(fact[0]));
 }
 
-static enum lab_exit convert(struct tape *tape, int fd, const struct run_options *options)
+enum lab_exit run_convert_trace(FILE *in, int fd, const struct run_options *options)
 {
-	const uint64_t hz = take_beginning(tape);
+	struct tape tape = { .in = in };
+	const uint64_t hz = take_beginning(&tape);
 	struct lab_compact_writer *writer;
 	struct lab_event event;
 	bool well = true;
@@ -150,9 +156,9 @@ static enum lab_exit convert(struct tape *tape, int fd, const struct run_options
 		return lab_complain(LAB_EXIT_FAILED, "%s: no trace: the hypervisor told nothing",
 		                    options->trace);
 	writer = create(fd, options, hz);
-	while (well && take_record(tape, &event))
+	while (well && take_record(&tape, &event))
 		well = lab_compact_write(writer, &event);
-	if (tape->cut)
+	if (tape.cut)
 		lab_compact_lost(writer, 0); /* the machine was ended in the middle of a word */
 	well &= lab_compact_close(writer);
 	return well ? LAB_EXIT_OK : lab_complain(LAB_EXIT_FAILED, "%s: %s", options->trace,
@@ -161,23 +167,23 @@ static enum lab_exit convert(struct tape *tape, int fd, const struct run_options
 
 enum lab_exit run_write_trace(const struct run_command *command, const struct run_options *options)
 {
-	struct tape tape = { .in = NULL };
 	char raw[PATH_MAX];
 	enum lab_exit status;
+	FILE *in;
 	int fd;
 
 	run_name_file(command, "trace", raw);
-	tape.in = fopen(raw, "r");
-	if (!tape.in)
+	in = fopen(raw, "r");
+	if (!in)
 		return lab_complain(LAB_EXIT_FAILED, "%s: no trace: %s", options->trace,
 		                    strerror(errno));
 	fd = open(options->trace, O_WRONLY | O_CREAT | O_TRUNC, 0666);
 	if (fd < 0) {
-		fclose(tape.in);
+		fclose(in);
 		return lab_complain(LAB_EXIT_BAD, "%s: %s", options->trace, strerror(errno));
 	}
-	status = convert(&tape, fd, options);
-	fclose(tape.in);
+	status = run_convert_trace(in, fd, options);
+	fclose(in);
 	if (close(fd) && !status)
 		status = lab_complain(LAB_EXIT_FAILED, "%s: %s", options->trace, strerror(errno));
 	return status;

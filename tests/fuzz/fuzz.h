@@ -34,12 +34,16 @@ static inline uint64_t take(struct input *input, size_t bytes)
 	return value;
 }
 
+/* Where that is told, if the target lets the program's own errors go nowhere; else null. */
+static FILE *fuzz_errors __attribute__((unused));
+
 /* What is wrong, and where; ends the process, so that the fuzzer keeps the input. */
 #define wrong(...) \
 	do { \
-		fprintf(stderr, "WRONG: %s:%d: ", __FILE__, __LINE__); \
-		fprintf(stderr, __VA_ARGS__); \
-		fputc('\n', stderr); \
+		FILE *errors_ = fuzz_errors ? fuzz_errors : stderr; \
+		fprintf(errors_, "WRONG: %s:%d: ", __FILE__, __LINE__); \
+		fprintf(errors_, __VA_ARGS__); \
+		fputc('\n', errors_); \
 		abort(); \
 	} while (0)
 

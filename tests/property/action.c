@@ -50,19 +50,24 @@ static unsigned weight(unsigned mode, unsigned kind)
 	return mode == MODE_NPT || mode == MODE_EPT ? kinds[kind].direct : kinds[kind].weight;
 }
 
+uint32_t pick_kind(unsigned mode, struct random *r)
+{
+	unsigned total = 0, pick, k = 0;
+
+	for (unsigned i = 0; i < KINDS; i++)
+		total += weight(mode, i);
+	pick = below(r, total);
+	while (pick >= weight(mode, k))
+		pick -= weight(mode, k++);
+	return k;
+}
+
 void pick_actions(struct config *config, struct action *actions, unsigned count)
 {
-	struct random r = { config->seed ^ 0x5deece66d };
-	unsigned total = 0;
+	struct random r = { .state = config->seed ^ 0x5deece66d };
 
-	for (unsigned k = 0; k < KINDS; k++)
-		total += weight(config->mode, k);
 	for (unsigned i = 0; i < count; i++) {
-		unsigned pick = below(&r, total), k = 0;
-
-		while (pick >= weight(config->mode, k))
-			pick -= weight(config->mode, k++);
-		actions[i].kind = k;
+		actions[i].kind = pick_kind(config->mode, &r);
 		actions[i].seed = roll(&r);
 	}
 }

@@ -14,7 +14,10 @@ uint64_t roll(struct random *r)
 
 	z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9ull;
 	z = (z ^ z >> 27) * 0x94d049bb133111ebull;
-	return z ^ z >> 31;
+	z ^= z >> 31;
+	if (r->byte != r->byte_end)
+		z = z >> 8 | (uint64_t)*r->byte++ << 56;
+	return z;
 }
 
 unsigned below(struct random *r, unsigned n)

@@ -154,7 +154,7 @@ static struct config world_config(const struct run *run, unsigned mode, uint64_t
                                   unsigned *steps)
 {
 	struct config config = run->config;
-	struct random r = { seed };
+	struct random r = { .state = seed };
 
 	config.seed = seed;
 	config.mode = mode;
@@ -273,7 +273,7 @@ static double processor_seconds(void)
 static bool run_mode(const struct run *run, unsigned mode, uint64_t steps, struct totals *total)
 {
 	static struct action actions[MAX_STEPS];
-	struct random seeds = { run->seed + mode * 0x1000003ull };
+	struct random seeds = { .state = run->seed + mode * 0x1000003ull };
 	struct outcome outcome = { .step = -1 };
 	uint64_t done = 0, worlds = 0;
 	double start = processor_seconds();

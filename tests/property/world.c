@@ -93,7 +93,7 @@ static void pick_cpuid(struct random *r, struct model_cpuid *m, struct rhz_cpuid
 	};
 }
 
-static enum rhz_paging_kind pick_kind(struct random *r, unsigned mode)
+static enum rhz_paging_kind pick_paging_kind(struct random *r, unsigned mode)
 {
 	if (mode == MODE_NPT)
 		return chance(r, 50) ? RHZ_NPT_4LEVEL : RHZ_NPT_5LEVEL;
@@ -126,7 +126,7 @@ static void pick_vm_config(struct vm *vm, struct model_cpuid *cpuid)
 	struct rhz_vm_config *c = &vm->lib_config;
 
 	memset(c, 0, sizeof(*c));
-	c->kind = pick_kind(r, w->config.mode);
+	c->kind = pick_paging_kind(r, w->config.mode);
 	pick_cpuid(r, cpuid, &c->cpuid);
 	c->host_cpu.maxphyaddr = chance(r, 50) || cpuid->maxphyaddr > 46 ? 52 : 46;
 	c->host_cpu.pages_1g = chance(r, 70);

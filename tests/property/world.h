@@ -63,8 +63,10 @@ struct action {
 	uint64_t seed;
 };
 
+/* While there are bytes, each is the upper part of a draw: a fuzzer's choice in place of chance. */
 struct random {
 	uint64_t state;
+	const uint8_t *byte, *byte_end;
 };
 
 struct translation {
@@ -294,6 +296,7 @@ void count_vcpu_stats(struct vcpu *v);
 void check_audit(struct vm *vm);
 
 /* ---- action.c ---- */
+uint32_t pick_kind(unsigned mode, struct random *r);
 void pick_actions(struct config *config, struct action *actions, unsigned count);
 void perform(struct world *w, const struct action *action);
 
