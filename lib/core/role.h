@@ -102,6 +102,14 @@ RHZ_INLINE unsigned role_format(union role role)
 	                                                                     FORMAT_IS_EPT;
 }
 
+/* What entries mean: a number for each format but EPT's, with and without NXE and PSE. */
+enum { ROLE_MODES = 4 * 2 * 2 };
+
+RHZ_INLINE unsigned role_mode(union role role)
+{
+	return (role.guest - 1u) * 4 + role.pse * 2u + role.nxe;
+}
+
 /* The guest's tables are EPT's, of a format all of its own. */
 RHZ_INLINE bool role_guest_is_ept(union role role)
 {

@@ -154,8 +154,7 @@ struct rhz_vm {
 	uint32_t frames;         /* of all RAMs; numbers 1 .. frames */
 	struct rhz_ram ram[RHZ_MAX_RAMS];
 	struct slot slot[RHZ_MAX_SLOTS];
-	/* what an entry of a page means, by enum role_guest - 1, NXE, CR4.PSE */
-	struct rhz_mode mode[4][2][2];
+	struct rhz_mode mode[ROLE_MODES]; /* what an entry of a page means, by role_mode */
 	struct slot no_slot;
 	uint64_t nx;             /* PTE_NX if the processor has it */
 	uint8_t formats;         /* bits of enum role_format: of which guest tables were shadowed */

@@ -114,10 +114,10 @@ void modes_init(struct rhz_vm *vm)
 {
 	const struct rhz_cpuid *cpuid = &vm->config.cpuid;
 
-	for (unsigned i = 0; i < 4 * 2 * 2; i++) {
+	for (unsigned i = 0; i < ROLE_MODES; i++) {
 		enum role_guest guest = ROLE_PAE + i / 4;
 		unsigned levels = role_guest_levels((union role){ .guest = guest });
-		bool nxe = i & 2, pse = i & 1;
+		bool nxe = i & 1, pse = i & 2;
 		struct rhz_regs regs = {
 			.cr0 = RHZ_CR0_PE | RHZ_CR0_PG,
 			.cr4 = (guest != ROLE_32 ? RHZ_CR4_PAE : 0) |
@@ -129,6 +129,6 @@ void modes_init(struct rhz_vm *vm)
 
 		if ((nxe && !cpuid->nx) || (guest == ROLE_5LEVEL && !cpuid->la57))
 			continue;
-		rhz_mode_init(&vm->mode[guest - 1][nxe][pse], cpuid, &regs);
+		rhz_mode_init(&vm->mode[i], cpuid, &regs);
 	}
 }

@@ -118,9 +118,8 @@ RHZ_INLINE bool fill_quickly(struct rhz_vcpu *vcpu, rhz_gva gva, unsigned access
 	                     (access & RHZ_ACCESS_WRITE && *head & LINK_TRACKED), 0))
 		return false;
 	/* A and D may be something else to another shadow of the table: fault.c knows */
-	if (__builtin_expect(vm->formats_differ, 0) && !vcpu_ad_set(vcpu, access, walk))
-		return false;
-	if (__builtin_expect(vcpu_set_ad(vcpu, access, walk) == RHZ_AD_RETRY, 0))
+	if (__builtin_expect(!vcpu_ad_set(vcpu, access, walk), 0) &&
+	    (vm->formats_differ || vcpu_set_ad(vcpu, access, walk) == RHZ_AD_RETRY))
 		return false;
 	if (*head & LINK_TRACKED || !(walk->entry[1] & PTE_D))
 		leaf.rights &= ~(unsigned)RHZ_RIGHT_WRITE;

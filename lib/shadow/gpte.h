@@ -41,7 +41,7 @@ struct child {
 
 RHZ_INLINE const struct rhz_mode *page_mode(const struct rhz_vm *vm, union role role)
 {
-	return &vm->mode[role.guest - 1][role.nxe][role.pse];
+	return &vm->mode[role_mode(role)];
 }
 
 /* L1's nested PAE tables: the four entries at their top. */

@@ -123,11 +123,11 @@ struct quick {
 	uint64_t reserved; /* must be clear in the guest's entry */
 	struct space *space;
 	const struct slot *slot; /* the one found last */
-	bool uniform;
 	unsigned differed;
 };
 
-static void quick_init(struct rhz_vm *vm, struct page *page, struct quick *quick)
+/* False: its space is not uniform, and each entry is to be looked at for itself. */
+RHZ_INLINE bool quick_init(struct rhz_vm *vm, struct page *page, struct quick *quick)
 {
 	union role role = page->role;
 	struct space *space = &vm->space[role.space];
@@ -139,12 +139,12 @@ static void quick_init(struct rhz_vm *vm, struct page *page, struct quick *quick
 	quick->space = space;
 	quick->slot = slot;
 	quick->to_hpa = (uint64_t)slot->to_hfn << RHZ_PAGE_SHIFT;
-	quick->uniform = space->uniform && slot->bytes;
 	quick->reserved = page_mode(vm, role)->reserved[1][1];
 	/* no leaf of ours has these, but NX where the levels above say so: then it differs */
 	quick->exact = leaf_taken(role) | quick->reserved;
 	quick->plain = quick->exact | PTE_W | PTE_D;
 	quick->differed = 0;
+	return space->uniform && slot->bytes;
 }
 
 /* Does it lie in a slot at the same distance that takes no rights away? Mostly the last found. */
@@ -334,19 +334,20 @@ static unsigned table_rescan(struct rhz_vm *vm, struct page *page)
 
 	if (!role_is_quick(page->role))
 		return table_rescan_slowly(vm, page);
-	quick_init(vm, page, &quick);
-	if (!quick.uniform)
+	if (!quick_init(vm, page, &quick))
 		return table_rescan_one_by_one(&quick);
 	RHZ_UNROLL
 	for (unsigned first = 0; first < TABLE_ENTRIES; first += 64) {
 		uint64_t used = page->used[first / 64];
 
-		if (used == ~0ull && page->flags & PAGE_ODD)
-			full_rescan_odd(&quick, first);
-		else if (used == ~0ull)
-			full_rescan_even(&quick, first);
-		else if (used)
+		if (!used)
+			continue;
+		if (used != ~0ull)
 			some_rescan(&quick, first, used);
+		else if (page->flags & PAGE_ODD)
+			full_rescan_odd(&quick, first);
+		else
+			full_rescan_even(&quick, first);
 	}
 	return quick.differed;
 }
