@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """The scripts tell the truth: what the runner counts, what set-up does when packages lack, what
-the benchmarks count, what a soak has done.
+the benchmarks count, what a soak has done, what the checks see.
 
 usage: scripts_test.py PROBE      (a benchmark of operations whose cost is known)
 """
@@ -15,6 +15,7 @@ import tempfile
 
 import checks
 import source_test
+import stack_test
 
 PROBE = sys.argv[1]
 
@@ -148,6 +149,25 @@ def bare_functions_are_found():
         yield str(found)
 
 
+def recursion_is_seen():
+    """The check of the stack sees functions that call each other, also through a pointer."""
+    text = ("int g(int); int h(int n) { return n; } int (*p)(int);\n"
+            "int f(int n) { return n ? g(n - 1) + 1 : p(n); }\n"
+            "int g(int n) { return f(n) + 1; } void s(void) { p = h; }\n")
+    with tempfile.TemporaryDirectory() as folder:
+        subprocess.run(["gcc", "-x", "c", "-O0", "-fno-pic", "-c", "-", "-o", f"{folder}/x.o"],
+                       input=text, text=True, check=True)
+        code = stack_test.Code(f"{folder}/x.o")
+    told = list(code.connect([]))
+    cycles = [sorted(code.names[p] for p in cycle) for cycle in code.cycles()]
+    if cycles != [["f", "g"]] or len(told) != 1 or not told[0].startswith("h:"):
+        yield f"{cycles}, {told}"
+    list(code.connect([{"h": "g"}]))
+    code.calls[code.places["h"]].add(code.places["f"])
+    if [len(cycle) for cycle in code.cycles()] != [3]:
+        yield "a way through a pointer is not followed"
+
+
 def arrows_are_seen():
     """The check of arrows refuses what it should and nothing else."""
     with tempfile.TemporaryDirectory() as folder:
@@ -180,4 +200,5 @@ def arrows_are_seen():
 
 if __name__ == "__main__":
     checks.run([runner_counts, setup_installs, bench_counts, soak_adds_up,
-                long_functions_are_found, bare_functions_are_found, arrows_are_seen])
+                long_functions_are_found, bare_functions_are_found, recursion_is_seen,
+                arrows_are_seen])
