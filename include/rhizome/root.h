@@ -65,7 +65,8 @@ struct rhz_root_entry {
 	struct rhz_tag_lease lease;
 	uint32_t page;   /* the owner's handle: the library's shadow page, or anything */
 	uint8_t next;    /* next entry of the same hash bucket, or of the free ones */
-	uint8_t pad[3];  /* to 64 bytes: one cache line, and an index is a shift away from it */
+	uint8_t pad;     /* to 64 bytes: one cache line, and an index is a shift away from it */
+	uint16_t flushes; /* the owner's, to tell old leases by; 0 at insertion */
 	void *owned;     /* what the handle stands for, for its owner to note; null at insertion */
 };
 

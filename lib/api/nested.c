@@ -85,7 +85,8 @@ static enum rhz_flush flush_linear(struct rhz_vcpu *vcpu, const struct rhz_cpu *
 	for (unsigned i = 0; i < RHZ_ROOT_ENTRIES; i++) {
 		struct rhz_root_entry *entry = &vcpu->roots.entry[i];
 
-		if (!holds_unseen(vcpu, i, guest_asid) || !entry->lease.stamp)
+		if (!holds_unseen(vcpu, i, guest_asid) || !entry->lease.stamp ||
+		    root_lags(vcpu, entry))
 			continue;
 		/* taken back: flushed with all others when that was done */
 		if (entry->lease.cpu == cpu->id && entry->lease.generation != cpu->generation)
@@ -142,7 +143,7 @@ void rhz_vcpu_flush_asid(struct rhz_vcpu *vcpu, uint32_t guest_asid)
 void rhz_vcpu_flush_l2(struct rhz_vcpu *vcpu)
 {
 	vcpu_lock(vcpu);
-	roots_stale_all(vcpu, false);
+	roots_stale_l2(vcpu);
 	flush_ends(vcpu);
 }
 

@@ -16,12 +16,47 @@ static bool nothing_listed(const struct rhz_vm *vm, const struct page *root)
 	return root->role.nested ? nested_lists_empty(vm, root) : lists_empty(vm, root);
 }
 
-static __attribute__((noinline)) enum rhz_load_result switch_synced(struct rhz_vcpu *vcpu)
+/* The root is current: what is left to do where something is listed or invalidated. */
+static __attribute__((noinline)) enum rhz_load_result switch_ends(struct rhz_vcpu *vcpu,
+                                                                  enum rhz_guest_flush flush)
 {
-	vcpu_lock(vcpu);
-	sync_lists(vcpu, vcpu->now->root);
-	vm_unlock(vcpu->vm);
+	if (!nothing_listed(vcpu->vm, vcpu->now->root)) {
+		vcpu_lock(vcpu);
+		sync_lists(vcpu, vcpu->now->root);
+		vm_unlock(vcpu->vm);
+	}
+	if (flush == RHZ_GUEST_FLUSH_ALL)
+		roots_stale_all(vcpu);
+	else if (flush == RHZ_GUEST_FLUSH_ASID)
+		roots_stale(vcpu, vcpu->now->guest_asid);
 	return RHZ_LOAD_OK;
+}
+
+/*
+ * To the root that the context was left with, if that fits and nothing is to be done for it but to
+ * be counted. False: nothing was done.
+ */
+RHZ_INLINE bool switch_back(struct rhz_vcpu *vcpu, unsigned number, uint64_t cr3,
+                            uint32_t guest_asid)
+{
+	struct context *to = &vcpu->context[number];
+	size_t index = vcpu->roots.current[number];
+	const struct rhz_root_entry *entry = &vcpu->roots.entry[index];
+
+	if (__builtin_expect(index == RHZ_ROOT_NO_ENTRY || !vcpu->swift, 0) ||
+	    __builtin_expect(entry->key.table != (cr3 & to->cr3_mask), 0) ||
+	    __builtin_expect(entry->key.guest_asid != guest_asid, 0) ||
+	    __builtin_expect(entry->key.role != to->role.word, 0) ||
+	    __builtin_expect(!roots_undisturbed(vcpu) || root_lags(vcpu, entry), 0) ||
+	    __builtin_expect(!root_is_alone(vcpu, to, index), 0))
+		return false;
+	vcpu->stats.root_switches++;
+	vcpu->stats.root_current_reused++;
+	__atomic_store_n(&vcpu->current, number, __ATOMIC_RELAXED);
+	vcpu->now = to;
+	to->root = entry->owned;
+	__atomic_store_n(&to->root->writes, 0, __ATOMIC_RELAXED);
+	return true;
 }
 
 /* The key of the context's root with another table and guest ASID. */
@@ -41,23 +76,17 @@ RHZ_INLINE struct rhz_root_key key_in(const struct context *to, unsigned number,
  * vCPU has a root for these. False: nothing was done.
  */
 RHZ_INLINE bool switch_quickly(struct rhz_vcpu *vcpu, unsigned number, uint64_t cr3,
-                               uint32_t guest_asid, enum rhz_load_result *result)
+                               uint32_t guest_asid)
 {
 	struct context *to = &vcpu->context[number];
-	size_t index = vcpu->roots.current[number];
 	struct rhz_root_key key = key_in(to, number, cr3, guest_asid);
 	unsigned position;
 
-	if (__builtin_expect(!vcpu->roots.plain || index == RHZ_ROOT_NO_ENTRY ||
-	                     !roots_undisturbed(vcpu) || vcpu->vm->host.trace, 0))
+	if (__builtin_expect(vcpu->roots.current[number] == RHZ_ROOT_NO_ENTRY || !vcpu->swift ||
+	                     !roots_undisturbed(vcpu), 0))
 		return false;
-	if (__builtin_expect(root_key_same(&vcpu->roots.entry[index].key, &key), 1)) {
+	if (root_cache_current_fits(&vcpu->roots, &key)) {
 		vcpu->stats.root_current_reused++;
-		__atomic_store_n(&vcpu->current, number, __ATOMIC_RELAXED);
-		vcpu->now = to;
-		to->root = vcpu->roots.entry[index].owned;
-		if (__builtin_expect(!root_is_alone(vcpu, index), 0))
-			root_alone(vcpu);
 	} else {
 		/* a PAE root has another key than this */
 		if (role_is_pae_root(to->role) ||
@@ -65,17 +94,15 @@ RHZ_INLINE bool switch_quickly(struct rhz_vcpu *vcpu, unsigned number, uint64_t 
 			return false;
 		vcpu->stats.root_cached_reused++;
 		vcpu->stats.root_reused_at[position]++;
-		to->regs.cr3 = cr3;
-		to->guest_asid = guest_asid;
-		__atomic_store_n(&vcpu->current, number, __ATOMIC_RELAXED);
-		vcpu->now = to;
-		root_bind(vcpu);
-		root_alone(vcpu);
 	}
 	vcpu->stats.root_switches++;
+	to->regs.cr3 = cr3;
+	to->guest_asid = guest_asid;
+	__atomic_store_n(&vcpu->current, number, __ATOMIC_RELAXED);
+	vcpu->now = to;
+	root_bind(vcpu);
+	root_alone(vcpu);
 	__atomic_store_n(&to->root->writes, 0, __ATOMIC_RELAXED);
-	*result = __builtin_expect(nothing_listed(vcpu->vm, to->root), 1) ? RHZ_LOAD_OK :
-	                                                                    switch_synced(vcpu);
 	return true;
 }
 
@@ -108,30 +135,60 @@ switch_in_full(struct rhz_vcpu *vcpu, unsigned number, const struct rhz_regs *re
 	                      flush);
 }
 
+/* Only CR3 and the keys are other than the context was left with, and no PDPTEs are to be read. */
+RHZ_INLINE bool only_cr3_differs(const struct context *to, const struct rhz_regs *regs)
+{
+	return same_mode(regs, &to->regs) && to->mode.paging != RHZ_PAGING_PAE;
+}
+
+RHZ_INLINE void take_keys(struct context *to, const struct rhz_regs *regs)
+{
+	to->regs.pkru = regs->pkru;
+	to->regs.pkrs = regs->pkrs;
+}
+
+static __attribute__((noinline)) enum rhz_load_result
+switch_elsewhere(struct rhz_vcpu *vcpu, unsigned number, const struct rhz_regs *regs,
+                 uint32_t guest_asid, enum rhz_guest_flush flush)
+{
+	struct context *to = &vcpu->context[number];
+	uint64_t cr3 = regs ? regs->cr3 & to->cr3_kept : to->regs.cr3;
+
+	if (!to->entered || cr3 & to->cr3_reserved || (regs && !only_cr3_differs(to, regs)) ||
+	    !switch_quickly(vcpu, number, cr3, guest_asid))
+		return switch_in_full(vcpu, number, regs, guest_asid, flush);
+	if (regs)
+		take_keys(to, regs);
+	return switch_ends(vcpu, flush);
+}
+
 enum rhz_load_result rhz_vcpu_switch_context(struct rhz_vcpu *vcpu, enum rhz_context number,
                                              const struct rhz_regs *regs, uint32_t guest_asid,
                                              enum rhz_guest_flush flush)
 {
 	struct context *to = &vcpu->context[number & 1];
-	enum rhz_load_result result;
-	uint64_t cr3;
 
-	if (number != RHZ_CONTEXT_L1 && number != RHZ_CONTEXT_L2)
+	if (number == RHZ_CONTEXT_L2 && regs) {
+		uint64_t cr3 = regs->cr3 & to->cr3_kept;
+
+		vcpu->stats.nested_entries++;
+		if (__builtin_expect(!only_cr3_differs(to, regs) || cr3 & to->cr3_reserved ||
+		                     !switch_back(vcpu, RHZ_CONTEXT_L2, cr3, guest_asid), 0))
+			return switch_elsewhere(vcpu, number, regs, guest_asid, flush);
+		to->regs.cr3 = cr3;
+		take_keys(to, regs);
+	} else if (number == RHZ_CONTEXT_L1 || number == RHZ_CONTEXT_L2) {
+		vcpu->stats.nested_entries += number != RHZ_CONTEXT_L1;
+		vcpu->stats.nested_exits += number == RHZ_CONTEXT_L1;
+		if (__builtin_expect(regs || !switch_back(vcpu, number, to->regs.cr3, guest_asid),
+		                     0))
+			return switch_elsewhere(vcpu, number, regs, guest_asid, flush);
+	} else {
 		return RHZ_LOAD_GP;
-	vcpu->stats.nested_entries += number != RHZ_CONTEXT_L1;
-	vcpu->stats.nested_exits += number == RHZ_CONTEXT_L1;
-	cr3 = regs ? regs->cr3 & to->cr3_kept : to->regs.cr3;
-	if (!flush && to->entered && (!regs || same_mode(regs, &to->regs)) &&
-	    !(cr3 & to->cr3_reserved) && !(regs && to->mode.paging == RHZ_PAGING_PAE) &&
-	    switch_quickly(vcpu, number, cr3, guest_asid, &result)) {
-		if (regs) {
-			to->regs.cr3 = cr3;
-			to->regs.pkru = regs->pkru;
-			to->regs.pkrs = regs->pkrs;
-		}
-		return result;
 	}
-	return switch_in_full(vcpu, number, regs, guest_asid, flush);
+	if (__builtin_expect(flush || !lists_empty(vcpu->vm, to->root), 0))
+		return switch_ends(vcpu, flush);
+	return RHZ_LOAD_OK;
 }
 
 static __attribute__((noinline)) enum rhz_load_result
@@ -148,29 +205,44 @@ nested_in_full(struct rhz_vcpu *vcpu, const struct rhz_nested *nested, uint32_t 
 	return context_switch(vcpu, RHZ_CONTEXT_L2_NESTED, &next, false, flush);
 }
 
+/* A table of another address is as good: its other bits are those that the role has. */
+RHZ_INLINE bool only_table_differs(const struct context *to, const struct rhz_nested *nested)
+{
+	return !(((nested->table ^ to->regs.cr3) & ~to->cr3_mask) | (nested->cr0 ^ to->regs.cr0) |
+	         (nested->cr4 ^ to->regs.cr4) | (nested->efer ^ to->regs.efer));
+}
+
+static __attribute__((noinline)) enum rhz_load_result
+nested_elsewhere(struct rhz_vcpu *vcpu, const struct rhz_nested *nested, uint32_t guest_asid,
+                 enum rhz_guest_flush flush)
+{
+	const struct context *to = &vcpu->context[RHZ_CONTEXT_L2_NESTED];
+	const struct rhz_nested same = {
+		to->regs.cr3, to->regs.cr0, to->regs.cr4, to->regs.efer,
+	};
+
+	if (!nested && to->entered)
+		nested = &same;
+	if (!to->entered || !only_table_differs(to, nested) ||
+	    !switch_quickly(vcpu, RHZ_CONTEXT_L2_NESTED, nested->table, guest_asid))
+		return nested_in_full(vcpu, nested, guest_asid, flush);
+	return switch_ends(vcpu, flush);
+}
+
 enum rhz_load_result rhz_vcpu_switch_nested(struct rhz_vcpu *vcpu, const struct rhz_nested *nested,
                                             uint32_t guest_asid, enum rhz_guest_flush flush)
 {
 	struct context *to = &vcpu->context[RHZ_CONTEXT_L2_NESTED];
-	struct rhz_nested same;
-	enum rhz_load_result result;
 
 	vcpu->stats.nested_entries++;
-	if (!nested) {
-		same = (struct rhz_nested){ to->regs.cr3, to->regs.cr0, to->regs.cr4,
-			                    to->regs.efer };
-		nested = to->entered ? &same : NULL;
-	}
-	/* a table of another address is as good: its other bits are those that the role has */
-	if (nested && !flush && to->entered &&
-	    !((nested->table ^ to->regs.cr3) & ~to->cr3_mask) &&
-	    !((nested->cr0 ^ to->regs.cr0) | (nested->cr4 ^ to->regs.cr4) |
-	      (nested->efer ^ to->regs.efer)) &&
-	    switch_quickly(vcpu, RHZ_CONTEXT_L2_NESTED, nested->table, guest_asid, &result)) {
-		to->regs.cr3 = nested->table;
-		return result;
-	}
-	return nested_in_full(vcpu, nested, guest_asid, flush);
+	if (__builtin_expect(!nested || !only_table_differs(to, nested) ||
+	                     !switch_back(vcpu, RHZ_CONTEXT_L2_NESTED, nested->table, guest_asid),
+	                     0))
+		return nested_elsewhere(vcpu, nested, guest_asid, flush);
+	to->regs.cr3 = nested->table;
+	if (__builtin_expect(flush || !nested_lists_empty(vcpu->vm, to->root), 0))
+		return switch_ends(vcpu, flush);
+	return RHZ_LOAD_OK;
 }
 
 enum rhz_context rhz_vcpu_context(const struct rhz_vcpu *vcpu)

@@ -65,6 +65,7 @@ enum rhz_status rhz_vcpu_create(struct rhz_vm *vm, void *memory, size_t size,
 	if (status != RHZ_OK)
 		return status;
 	vcpu->vm = vm;
+	vcpu->swift = vcpu->roots.plain && !vm->host.trace;
 	vcpu->guest = &vm->space[0];
 	vcpu->now = &vcpu->context[RHZ_CONTEXT_L1];
 	root_bind(vcpu);
@@ -221,7 +222,7 @@ enum rhz_load_result context_switch(struct rhz_vcpu *vcpu, unsigned number,
 	sync_current(vcpu);
 	root_alone(vcpu);
 	if (flush == RHZ_GUEST_FLUSH_ALL)
-		roots_stale_all(vcpu, true);
+		roots_stale_all(vcpu);
 	else if (flush == RHZ_GUEST_FLUSH_ASID)
 		roots_stale(vcpu, next->guest_asid);
 out:

@@ -48,6 +48,8 @@ void root_bind(struct rhz_vcpu *vcpu)
 	struct context *now = vcpu->now;
 	struct rhz_root_entry *entry = root_entry(vcpu);
 
+	if (entry && root_lags(vcpu, entry))
+		root_catch_up(vcpu, entry);
 	now->root = entry ? page_at(vcpu->vm, entry->page) : NULL;
 	now->unusual = ~0ull;
 	now->key = (struct rhz_root_key){
@@ -86,12 +88,17 @@ static bool root_spare(struct rhz_vcpu *vcpu)
 
 void root_adopt(struct rhz_vcpu *vcpu, const struct rhz_root_key *key, struct page *page)
 {
+	struct rhz_root_entry **last = &vcpu->last_of_asid[key->guest_asid % LAST_OF_ASID], *entry;
 	uint32_t evicted[2];
 	unsigned count;
 
 	page_hold(vcpu->vm, page);
 	count = rhz_root_cache_insert(&vcpu->roots, key, page_number(vcpu->vm, page), evicted);
-	vcpu->roots.entry[vcpu->roots.current[key->context]].owned = page;
+	entry = &vcpu->roots.entry[vcpu->roots.current[key->context]];
+	entry->owned = page;
+	/* the place in the cache may have been that of another ASID that is remembered there */
+	if (*last == entry)
+		*last = NULL;
 	vcpu->stats.root_evicted += count;
 	for (unsigned i = 0; i < count; i++)
 		root_let_go(vcpu, evicted[i]);
@@ -174,18 +181,34 @@ bool roots_give_up_one(struct rhz_vm *vm)
 	return vm->self && root_spare(vm->self);
 }
 
-/* The entry has a root of the guest ASID, whose tag may keep what the processor made by itself. */
+void root_catch_up(struct rhz_vcpu *vcpu, struct rhz_root_entry *entry)
+{
+	entry->flushes = vcpu->flushes;
+	if (vcpu->context[entry->key.context].unseen)
+		tag_stale(entry);
+}
+
+/*
+ * The entry has a root of the guest ASID, whose tag may keep what the processor made by itself. Or
+ * it had one: to mark it then is no matter, an insertion gives it another lease.
+ */
 static bool keeps_unseen(const struct rhz_vcpu *vcpu, const struct rhz_root_entry *entry,
                          uint32_t guest_asid)
 {
-	return rhz_root_cache_holds(&vcpu->roots, (unsigned)(entry - vcpu->roots.entry)) &&
-	       entry->key.guest_asid == guest_asid && vcpu->context[entry->key.context].unseen;
+	return entry->key.guest_asid == guest_asid && vcpu->context[entry->key.context].unseen;
 }
 
 void roots_stale(struct rhz_vcpu *vcpu, uint32_t guest_asid)
 {
+	struct rhz_root_entry *current = root_entry(vcpu);
+
 	if (!guest_asid && vcpu->vm->config.kind == RHZ_SHADOW)
 		return;
+	if (guest_asid && current && current->key.guest_asid == guest_asid && vcpu->now->unseen &&
+	    root_is_alone(vcpu, vcpu->now, (size_t)(current - vcpu->roots.entry))) {
+		tag_stale(current);
+		return;
+	}
 	for (unsigned i = 0; i < RHZ_ROOT_ENTRIES; i++) {
 		struct rhz_root_entry *entry = &vcpu->roots.entry[i];
 
@@ -200,7 +223,7 @@ void root_alone(struct rhz_vcpu *vcpu)
 	struct rhz_root_entry *entry = root_entry(vcpu);
 	struct rhz_root_entry **last = &vcpu->last_of_asid[guest_asid % LAST_OF_ASID];
 
-	if (!entry || root_is_alone(vcpu, (size_t)(entry - vcpu->roots.entry)))
+	if (!entry || root_is_alone(vcpu, vcpu->now, (size_t)(entry - vcpu->roots.entry)))
 		return;
 	/* the one before was alone; who that was is forgotten if another ASID has the place */
 	if (*last && keeps_unseen(vcpu, *last, guest_asid)) {
@@ -216,13 +239,23 @@ void root_alone(struct rhz_vcpu *vcpu)
 	*last = entry;
 }
 
-void roots_stale_all(struct rhz_vcpu *vcpu, bool l1_too)
+void roots_stale_all(struct rhz_vcpu *vcpu)
+{
+	if (!++vcpu->flushes) {
+		/* begins anew: what has lagged for so long must not seem to be up to date */
+		for (unsigned i = 0; i < RHZ_ROOT_ENTRIES; i++)
+			root_catch_up(vcpu, &vcpu->roots.entry[i]);
+	}
+	if (root_entry(vcpu))
+		root_catch_up(vcpu, root_entry(vcpu));
+}
+
+void roots_stale_l2(struct rhz_vcpu *vcpu)
 {
 	for (unsigned i = 0; i < RHZ_ROOT_ENTRIES; i++) {
 		struct rhz_root_entry *entry = &vcpu->roots.entry[i];
 
-		if (rhz_root_cache_holds(&vcpu->roots, i) &&
-		    (l1_too || entry->key.context != RHZ_CONTEXT_L1) &&
+		if (entry->key.context != RHZ_CONTEXT_L1 &&
 		    vcpu->context[entry->key.context].unseen)
 			tag_stale(entry);
 	}
@@ -234,8 +267,7 @@ void roots_stale_table(struct rhz_vcpu *vcpu, uint64_t table)
 	for (unsigned i = 0; i < RHZ_ROOT_ENTRIES; i++) {
 		struct rhz_root_entry *entry = &vcpu->roots.entry[i];
 
-		if (rhz_root_cache_holds(&vcpu->roots, i) && entry->key.table == table &&
-		    entry->key.context == RHZ_CONTEXT_L2_NESTED)
+		if (entry->key.table == table && entry->key.context == RHZ_CONTEXT_L2_NESTED)
 			tag_stale(entry);
 	}
 }

@@ -90,22 +90,34 @@ bool roots_give_up_one(struct rhz_vm *vm);
  */
 void root_alone(struct rhz_vcpu *vcpu);
 
-/* It is known to be so of the root with this index, which is current. */
-RHZ_INLINE bool root_is_alone(const struct rhz_vcpu *vcpu, size_t index)
+/* It is known to be so of the root with this index, which is the context's current one. */
+RHZ_INLINE bool root_is_alone(const struct rhz_vcpu *vcpu, const struct context *of, size_t index)
 {
-	uint32_t guest_asid = vcpu->now->guest_asid;
+	uint32_t guest_asid = of->guest_asid;
 
-	return !guest_asid || !vcpu->now->unseen ||
+	return !guest_asid || !of->unseen ||
 	       vcpu->last_of_asid[guest_asid % LAST_OF_ASID] == &vcpu->roots.entry[index];
 }
 
 /*
+ * All tags of which 'unseen' is true go stale by a count; each is marked when its root is current
+ * again, which it must be before it can be entered.
+ */
+RHZ_INLINE bool root_lags(const struct rhz_vcpu *vcpu, const struct rhz_root_entry *entry)
+{
+	return entry->flushes != vcpu->flushes;
+}
+
+void root_catch_up(struct rhz_vcpu *vcpu, struct rhz_root_entry *entry);
+
+/*
  * Tags that may hold translations by tables that the processor walks itself are flushed before
- * they run again: those of a guest ASID (0: L1's), whatever its context; all of L2's, and L1's too;
- * those under a table of L1's nested ones. Others hold nothing that our tables do not.
+ * they run again: those of a guest ASID (0: L1's), whatever its context; all; all of L2's; those
+ * under a table of L1's nested ones. Others hold nothing that our tables do not.
  */
 void roots_stale(struct rhz_vcpu *vcpu, uint32_t guest_asid);
-void roots_stale_all(struct rhz_vcpu *vcpu, bool l1_too);
+void roots_stale_all(struct rhz_vcpu *vcpu);
+void roots_stale_l2(struct rhz_vcpu *vcpu);
 void roots_stale_table(struct rhz_vcpu *vcpu, uint64_t table);
 
 #endif

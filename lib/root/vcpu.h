@@ -71,6 +71,8 @@ struct rhz_vcpu {
 	struct rhz_root_entry *entered; /* whose tag the last entry ran under */
 	/* by guest ASID: which of its roots was current last, if that is known (root_alone) */
 	struct rhz_root_entry *last_of_asid[LAST_OF_ASID];
+	uint16_t flushes; /* how often all unseen tags went stale: root_catch_up */
+	bool swift; /* the policy is plain, and nobody traces: the quickest switches may be */
 	struct rhz_root_cache roots;
 	struct rhz_vcpu_stats stats;
 };

@@ -231,6 +231,69 @@ static void test_refused(void **state)
 	world_end(world);
 }
 
+/* The next entry flushes what its tag held, or takes another. */
+static bool flushed(struct world *world, uint32_t *tag)
+{
+	const uint32_t before = *tag;
+
+	world->at[0].running = false;
+	assert_true(enter(world, 0));
+	*tag = world->at[0].entry.tag;
+	return world->at[0].entry.flush != RHZ_FLUSH_NONE || *tag != before;
+}
+
+/*
+ * L1's own tag, and those of L2 under one ASID by L1's nested tables and by none: a flush of all
+ * reaches each, and what L2 invalidates in one of the two may not stay in the other's.
+ */
+static void test_flush_between_contexts(void **state)
+{
+	struct rhz_regs l1;
+	struct world *world = begin(RHZ_PAGING_4LEVEL, RHZ_NPT_4LEVEL, RHZ_NPT_4LEVEL, &l1);
+	uint32_t own = 0, nested = 0, plain = 0;
+
+	(void)state;
+	for (unsigned i = 0; i < 3; i++) {
+		exit_ok(world, 0);
+		assert_int_equal(flushed(world, &own), i == 0 || i == 2);
+		nested_ok(world, 0, &l1, 1, i ? RHZ_GUEST_FLUSH_ALL : RHZ_GUEST_KEEP);
+		assert_true(flushed(world, &nested));
+	}
+	for (unsigned i = 0; i < 2; i++) {
+		switch_ok(world, 0, RHZ_CONTEXT_L2, &l1, 1, RHZ_GUEST_KEEP);
+		assert_true(flushed(world, &plain));
+		nested_ok(world, 0, &l1, 1, RHZ_GUEST_KEEP);
+		assert_true(flushed(world, &nested));
+		nested_ok(world, 0, &l1, 1, RHZ_GUEST_KEEP);
+		assert_false(flushed(world, &nested));
+	}
+	world_end(world);
+}
+
+/* L1 flushes all until the count of it begins anew: what ran before is told all the same. */
+static void test_flushed_often(void **state)
+{
+	struct rhz_nested nested;
+	struct rhz_regs l1;
+	struct world *world = begin_4(&l1);
+	uint32_t tag;
+
+	(void)state;
+	nested = (struct rhz_nested){ l1.cr3, l1.cr0, l1.cr4, l1.efer };
+	nested_ok(world, 0, &l1, 1, RHZ_GUEST_KEEP);
+	reaches(world, NGPA, WRITE, DATA);
+	tag = world->at[0].entry.tag;
+	exit_ok(world, 0);
+	for (unsigned i = 0; i < 1u << 16; i++)
+		assert_int_equal(rhz_vcpu_switch_nested(world->vcpu[0], &nested, 2,
+		                                        RHZ_GUEST_FLUSH_ALL), RHZ_LOAD_OK);
+	exit_ok(world, 0);
+	nested_ok(world, 0, &l1, 1, RHZ_GUEST_KEEP);
+	assert_true(enter(world, 0));
+	assert_true(world->at[0].entry.flush != RHZ_FLUSH_NONE || world->at[0].entry.tag != tag);
+	world_end(world);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -241,6 +304,8 @@ int main(void)
 		cmocka_unit_test(test_mmio),
 		cmocka_unit_test(test_l2_writes_nested_tables),
 		cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_flush_between_contexts),
+		cmocka_unit_test(test_flushed_often),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
