@@ -33,6 +33,7 @@ FLAGS = ["-std=gnu11", "-O1", "-w", "-fPIC", "-fno-semantic-interposition", "-g0
 # A test that includes the library's own headers has their inline functions in itself.
 INTERNAL = re.compile(r'#include "(format|guest|core|root|shadow|direct|nested|api)/')
 MODES = ("4", "pae", "32", "5", "mixed", "npt", "ept", "none")
+NESTED_MODES = ("nnpt", "nept", "nsvm", "l2")
 ENVIRONMENT = {**os.environ, "CCACHE_DISABLE": "1", "CMOCKA_MESSAGE_OUTPUT": "TAP"}
 
 
@@ -138,17 +139,19 @@ def room(name):
 def plan(base, mutant):
     """Tests in the order most likely to kill: (name, arguments, seconds of processor time)."""
     here = pathlib.Path(mutant.file).parts[1]
+    nested = mutant.where.startswith("tests/mutants/nested")
+    modes = NESTED_MODES + MODES if nested else MODES + NESTED_MODES
     stem = pathlib.Path(mutant.file).stem
     slow = ("unit/shadow/large", "unit/guest/access", "unit/direct/map")
     units = [n for n in base.programs if n.startswith("unit/")]
-    own = [n for n in units if room(n) == here]
+    own = [n for n in units if room(n) == here or nested and room(n) == "nested"]
     own.sort(key=lambda n: (n.split("/")[2] != stem, n in slow))
     regress = [n for n in base.programs if n.startswith("regress/")]
     linked = [f"regress/{n}" for n in mutant.regress]
 
     def random(steps, audit, seed):
         return [("property", ["--mode", m, "--seed", str(seed), "--audit", str(audit), "--steps",
-                              str(steps), "--no-shrink"], 20) for m in MODES]
+                              str(steps), "--no-shrink"], 20) for m in modes]
 
     order = [(n, [], 6) for n in linked + [n for n in own if n not in slow]]
     order += random(2500, 1, 7)

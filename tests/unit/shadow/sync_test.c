@@ -381,6 +381,31 @@ static void test_aged_table(void **state)
 	world_end(world);
 }
 
+/* An MMIO entry is re-read too: where it leads, and the rights that it tells. */
+static void test_mmio(void **state)
+{
+	(void)state;
+	EACH_MODE(i) {
+		uint64_t root;
+		struct world *world = begin(modes[i], 0, &root);
+
+		for (unsigned n = 0; n < 3; n++) {
+			uint64_t there = HOLE + n * 0x1000;
+
+			rewrite(world, root, there);
+			load_ok(world, 0, root);
+			is_mmio(world, 0x6010, USER, there + 0x10);
+			is_mmio(world, 0x6020, USER | WRITE, there + 0x20);
+			assert_true(STAT(world, pf_mmio_cached) > n);
+		}
+		entry_store(world, 0, root, 0x6000, 1, (HOLE + 0x2000) | P | U | A | D);
+		load_ok(world, 0, root);
+		faults(world, 0x6000, USER | WRITE, RHZ_PF_P | RHZ_PF_U | RHZ_PF_W);
+		is_mmio(world, 0x6000, USER, HOLE + 0x2000);
+		world_end(world);
+	}
+}
+
 static void test_invpcid_checks(void **state)
 {
 	uint64_t root;
@@ -428,6 +453,7 @@ int main(void)
 		cmocka_unit_test(test_two_vcpus),
 		cmocka_unit_test(test_dense_table),
 		cmocka_unit_test(test_aged_table),
+		cmocka_unit_test(test_mmio),
 		cmocka_unit_test(test_invpcid_checks),
 	};
 

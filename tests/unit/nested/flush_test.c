@@ -1,0 +1,319 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What L1 invalidates of its guests, and what L2 does by itself, reach which tags [APM2 15.16]
+ * [SDM3 28.4.3]: each the ones it names, cached roots included, and no other.
+ */
+#include "fixture.h"
+
+enum { DATA = 0x5000, NGPA = 0x1000, TABLES_OF_L1 = 3 };
+
+/* A context as L1 names it: which of its nested tables, under which ASID. */
+struct named { unsigned table, asid; };
+
+static uint64_t nested[TABLES_OF_L1];
+static struct rhz_regs l1;
+
+static struct world *begin(struct setup setup)
+{
+	struct world *world;
+	uint64_t root;
+
+	setup.nested = RHZ_NPT_4LEVEL;
+	setup.mode = RHZ_PAGING_4LEVEL;
+	setup.amd = true;
+	world = world_make(&setup);
+	root = table_new(world);
+	map_window(world, root);
+	if (setup.kind == RHZ_SHADOW)
+		start(world, 0, root);
+	l1 = regs_of(RHZ_PAGING_4LEVEL, 0);
+	for (unsigned i = 0; i < TABLES_OF_L1; i++) {
+		nested[i] = table_new(world);
+		map(world, nested[i], NGPA, DATA + 0x1000 * i, PWU | A | D);
+	}
+	return world;
+}
+
+static void go(struct world *world, struct named to, enum rhz_guest_flush flush)
+{
+	l1.cr3 = nested[to.table];
+	nested_ok(world, 0, &l1, to.asid, flush);
+}
+
+/* The next entry flushes what the tag holds, or takes another tag. */
+static bool flushed(struct world *world)
+{
+	uint32_t tag = world->at[0].entry.tag;
+
+	world->at[0].running = false;
+	assert_true(enter(world, 0));
+	return world->at[0].entry.flush != RHZ_FLUSH_NONE || world->at[0].entry.tag != tag;
+}
+
+/* Goes there and back; true: what its tag held is gone. A second time it never is. */
+static bool loses(struct world *world, struct named to)
+{
+	bool lost;
+
+	go(world, to, RHZ_GUEST_KEEP);
+	world->at[0].running = false;
+	assert_true(enter(world, 0));
+	lost = world->at[0].entry.flush != RHZ_FLUSH_NONE;
+	reaches(world, NGPA, WRITE, DATA + 0x1000 * to.table);
+	assert_false(flushed(world));
+	exit_ok(world, 0);
+	return lost;
+}
+
+/* Each has a tag and a clean one. */
+static void settle(struct world *world, const struct named *of, unsigned count)
+{
+	for (unsigned i = 0; i < count; i++)
+		loses(world, of[i]);
+	for (unsigned i = 0; i < count; i++)
+		assert_false(loses(world, of[i]));
+}
+
+static const struct named three[] = { { 0, 1 }, { 1, 2 }, { 0, 3 } };
+
+/* What L1 asks for, and which of 'three' it concerns; L1's own: bit 3. */
+enum ask { ASID_1, ASID_2, ASID_9, ALL_L2, TABLE_0, TABLE_1, CONTROL_ALL, CONTROL_2, OWN };
+static const unsigned reach[] = { 1, 2, 0, 7, 5, 2, 15, 2, 8 };
+
+static void ask(struct world *world, enum ask what)
+{
+	struct rhz_vcpu *vcpu = world->vcpu[0];
+
+	world->at[0].running = false;
+	switch (what) {
+	case ASID_1: case ASID_2:
+		rhz_vcpu_flush_asid(vcpu, 1 + (what == ASID_2));
+		break;
+	case ASID_9:
+		rhz_vcpu_flush_asid(vcpu, 9);
+		break;
+	case ALL_L2:
+		rhz_vcpu_flush_l2(vcpu);
+		break;
+	case TABLE_0: case TABLE_1:
+		rhz_vcpu_flush_table(vcpu, nested[what == TABLE_1] | 0x18); /* with flags */
+		break;
+	case CONTROL_ALL: case CONTROL_2:
+		go(world, three[1], what == CONTROL_ALL ? RHZ_GUEST_FLUSH_ALL :
+		                                          RHZ_GUEST_FLUSH_ASID);
+		exit_ok(world, 0);
+		break;
+	case OWN:
+		rhz_vcpu_flush_guest(vcpu);
+		break;
+	}
+	audit(world);
+}
+
+static void test_reach(void **state)
+{
+	static const enum rhz_paging_kind kinds[] = { RHZ_SHADOW, RHZ_NPT_4LEVEL };
+
+	(void)state;
+	for (unsigned i = 0; i < 2 * 9; i++) {
+		struct world *world = begin((struct setup){ .kind = kinds[i % 2] });
+		enum ask what = (enum ask)(i / 2);
+		bool unseen = kinds[i % 2] != RHZ_SHADOW;
+
+		settle(world, three, 3);
+		flushed(world);
+		assert_false(flushed(world));
+		ask(world, what);
+		/* under shadow paging L1's tag holds nothing that our tables do not */
+		assert_int_equal(flushed(world), unseen && reach[what] >> 3);
+		for (unsigned n = 0; n < 3; n++)
+			assert_int_equal(loses(world, three[n]), reach[what] >> n & 1);
+		assert_int_equal(STAT(world, nested_flush_unneeded), 0);
+		world_end(world);
+	}
+}
+
+/* While L2 runs (L1 did not ask: an exit of ours), the current tag is reached, its table synced. */
+static void test_while_l2_runs(void **state)
+{
+	struct world *world = begin((struct setup){ 0 });
+
+	(void)state;
+	map(world, nested[0], 0x2000, entry_at(world, nested[0], NGPA, 1) & FRAME, PWU | A | D);
+	for (unsigned n = 0; n < 3; n++) {
+		uint64_t syncs;
+
+		go(world, three[0], RHZ_GUEST_KEEP);
+		reaches(world, NGPA, WRITE, DATA + 0x1000 * n);
+		store(world, 0, 0x2000 + (NGPA >> 9), 8, (DATA + 0x1000 * (n + 1)) | PWU | A | D);
+		reaches(world, NGPA, WRITE, DATA + 0x1000 * n);
+		syncs = STAT(world, tables_synced);
+		ask(world, n == 0 ? ASID_1 : n == 1 ? ALL_L2 : TABLE_0);
+		assert_true(STAT(world, tables_synced) > syncs);
+		reaches(world, NGPA, WRITE, DATA + 0x1000 * (n + 1));
+		assert_int_equal(STAT(world, guest_flushes), n + 1);
+		exit_ok(world, 0);
+	}
+	world_end(world);
+}
+
+/* L2 by its own tables, on L1's root. */
+static void by_itself(struct world *world, uint32_t asid)
+{
+	struct rhz_regs l2 = regs_of(RHZ_PAGING_4LEVEL, nested[2]);
+
+	switch_ok(world, 0, RHZ_CONTEXT_L2, &l2, asid, RHZ_GUEST_KEEP);
+	world->at[0].running = false;
+	assert_true(enter(world, 0));
+	exit_ok(world, 0);
+}
+
+/* An ASID has one live tag: L2's own INVLPG reaches no other. */
+static void test_one_live_tag(void **state)
+{
+	static const struct named two[] = { { 0, 1 }, { 1, 1 } };
+	struct world *world = begin((struct setup){ .kind = RHZ_NPT_4LEVEL });
+
+	(void)state;
+	loses(world, two[0]);
+	assert_false(loses(world, two[0]));
+	loses(world, two[1]);
+	assert_true(loses(world, two[0]));
+	assert_false(loses(world, two[0]));
+	assert_true(loses(world, two[1]));
+	/* the same with L2 by its own tables, on L1's root */
+	by_itself(world, 1);
+	assert_true(loses(world, two[1]));
+	switch_ok(world, 0, RHZ_CONTEXT_L2, NULL, 1, RHZ_GUEST_KEEP);
+	assert_true(flushed(world));
+	exit_ok(world, 0);
+	/* another ASID's is none of its business */
+	loses(world, (struct named){ 0, 2 });
+	assert_true(loses(world, two[1]));
+	assert_false(loses(world, (struct named){ 0, 2 }));
+	world_end(world);
+}
+
+/*
+ * A place in the cache that served one ASID serves another: it is not taken for that one's live
+ * tag. (ASIDs may be alike to whoever remembers only some of them.)
+ */
+static void test_entry_of_another_asid(void **state)
+{
+	(void)state;
+	for (unsigned apart = 8; apart <= 64; apart *= 2) {
+		const struct named live = { 2, 1 + apart };
+		struct world *world = begin((struct setup){ .kind = RHZ_NPT_4LEVEL,
+			.given_roots = true, .policy = RHZ_ROOTS_CURRENT_FIRST,
+			.cached_roots = 2 });
+
+		loses(world, live);
+		assert_false(loses(world, live));
+		by_itself(world, 1);
+		by_itself(world, 3);
+		by_itself(world, 4);
+		by_itself(world, live.asid); /* where ASID 1 was */
+		assert_int_equal(STAT(world, root_evicted), 1);
+		assert_true(loses(world, live));
+		world_end(world);
+	}
+}
+
+/* INVLPGA and INVVPID of one address: under the one tag that has it, or all that may go. */
+static void test_invlpga(void **state)
+{
+	(void)state;
+	for (unsigned by_tag = 0; by_tag < 2; by_tag++) {
+		struct world *world = begin((struct setup){ .no_flush_by_tag = !by_tag });
+		struct rhz_vcpu *vcpu = world->vcpu[0];
+		const struct rhz_cpu *cpu = &world->cpu[0].cpu, *other = &world->cpu[1].cpu;
+		uint32_t tags[3], tag;
+
+		settle(world, three, 3);
+		for (unsigned i = 0; i < 3; i++) {
+			go(world, three[i], RHZ_GUEST_KEEP);
+			assert_true(enter(world, 0));
+			tags[i] = world->at[0].entry.tag;
+			exit_ok(world, 0);
+		}
+		for (unsigned i = 0; i < 3; i++) {
+			assert_int_equal(rhz_vcpu_invlpga(vcpu, cpu, (rhz_gva){ NGPA },
+			                                  three[i].asid, &tag), RHZ_FLUSH_ADDRESS);
+			assert_int_equal(tag, tags[i]);
+			assert_false(loses(world, three[i]));
+		}
+		assert_int_equal(STAT(world, flush_address), 3);
+		assert_int_equal(STAT(world, invlpg), 3);
+		/* an ASID that nobody has; one whose tag is on another processor */
+		assert_int_equal(rhz_vcpu_invlpga(vcpu, cpu, (rhz_gva){ NGPA }, 9, &tag),
+		                 RHZ_FLUSH_NONE);
+		assert_int_equal(rhz_vcpu_invlpga(vcpu, other, (rhz_gva){ NGPA }, 2, &tag),
+		                 RHZ_FLUSH_NONE);
+		for (unsigned i = 0; i < 3; i++) {
+			go(world, three[i], RHZ_GUEST_KEEP);
+			assert_true(enter(world, 0));
+			assert_int_equal(world->at[0].entry.flush == RHZ_FLUSH_TAG ||
+			                 world->at[0].entry.tag != tags[i], three[i].asid == 2);
+			exit_ok(world, 0);
+		}
+		assert_int_equal(STAT(world, flush_address), 3);
+		world_end(world);
+	}
+}
+
+/* INVLPGA of ASID 0 is L1's INVLPG. */
+static void test_invlpga_own(void **state)
+{
+	static const enum rhz_paging_kind kinds[] = { RHZ_SHADOW, RHZ_NPT_4LEVEL };
+
+	(void)state;
+	for (unsigned i = 0; i < 2; i++) {
+		struct world *world = begin((struct setup){ .kind = kinds[i] });
+		enum rhz_flush flush;
+		uint32_t tag;
+
+		loses(world, three[0]);
+		world->at[0].running = false;
+		assert_true(enter(world, 0));
+		flush = rhz_vcpu_invlpga(world->vcpu[0], &world->cpu[0].cpu, (rhz_gva){ 0x1000 }, 0,
+		                         &tag);
+		assert_int_equal(flush, i ? RHZ_FLUSH_ADDRESS : RHZ_FLUSH_NONE);
+		assert_int_equal(tag, i ? world->at[0].entry.tag : 0);
+		world_end(world);
+	}
+}
+
+/* Tags that the processor took back were flushed when it did: they do not count. */
+static void test_invlpga_after_renewal(void **state)
+{
+	struct world *world = begin((struct setup){ .given_tags = true, .tags = 3 });
+	uint32_t tag;
+
+	(void)state;
+	loses(world, (struct named){ 0, 1 });
+	/* the same ASID under other tables, until the tags come round */
+	loses(world, (struct named){ 1, 2 });
+	loses(world, (struct named){ 2, 3 });
+	go(world, (struct named){ 1, 1 }, RHZ_GUEST_KEEP);
+	assert_true(enter(world, 0));
+	exit_ok(world, 0);
+	assert_int_equal(rhz_vcpu_invlpga(world->vcpu[0], &world->cpu[0].cpu, (rhz_gva){ NGPA }, 1,
+	                                  &tag), RHZ_FLUSH_ADDRESS);
+	assert_int_equal(tag, world->at[0].entry.tag);
+	world_end(world);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_reach),
+		cmocka_unit_test(test_while_l2_runs),
+		cmocka_unit_test(test_one_live_tag),
+		cmocka_unit_test(test_entry_of_another_asid),
+		cmocka_unit_test(test_invlpga),
+		cmocka_unit_test(test_invlpga_own),
+		cmocka_unit_test(test_invlpga_after_renewal),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
