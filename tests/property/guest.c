@@ -486,6 +486,16 @@ static unsigned access_now(struct vcpu *v, unsigned access)
 	return (access & (MODEL_WRITE | MODEL_FETCH)) | MODEL_USER;
 }
 
+/*
+ * The host has not even the pages of the smallest quota for the VM. Then two pages of an access may
+ * chase each other out, until it has some again.
+ */
+static bool is_starved(const struct vm *vm)
+{
+	return !vm->world->fail_alloc &&
+	       rhz_vm_stats(vm->lib)->mmu_shadow_pages < RHZ_MIN_SHADOW_PAGES;
+}
+
 enum access_end guest_access(struct vcpu *v, uint64_t gva, unsigned access, unsigned bytes,
                              const void *data)
 {
@@ -508,6 +518,8 @@ enum access_end guest_access(struct vcpu *v, uint64_t gva, unsigned access, unsi
 	for (unsigned tries = 0; tries < 2 * RETRIES; tries++) {
 		bool ready = true;
 
+		if (tries == RETRIES && is_starved(v->vm))
+			v->vm->world->fail_alloc = -1;
 		for (unsigned i = 0; i < parts; i++) {
 			enum resolved r = resolve(v, &part[i], access);
 
