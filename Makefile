@@ -6,8 +6,8 @@ SETUP ?= scripts/setup
 TESTED = build build-clang build-asan
 
 .DEFAULT_GOAL := all
-.PHONY: help all run run-nested run-nested-qemu test bench bench-peers test-record fuzz soak mutants \
-	lint coverage install clean setup $(TESTED) build-cov
+.PHONY: help all run run-nested run-nested-qemu test bench bench-peers test-record fuzz oss-fuzz soak \
+	mutants lint coverage install clean setup $(TESTED) build-cov
 
 all: build ## Build the library, the program and the benchmarks (into build/)
 
@@ -41,6 +41,9 @@ test-record: build ## Record KVM hosts for some minutes: Linux with pti=on, nest
 fuzz: build-fuzz/build.ninja ## libFuzzer and random sequences under sanitizers, TIME=60 seconds (ONLY=TARGET)
 	@ninja -C build-fuzz --quiet fuzzers
 	@scripts/fuzz build-fuzz $(or $(TIME),60) $(ONLY)
+
+oss-fuzz: setup ## Build the fuzz targets as OSS-Fuzz does, and run each over its corpus
+	@tests/fuzz/oss-fuzz/try.sh build-oss
 
 soak: build ## Random steps and deeper small worlds: STEPS=N, TIME=seconds or until stopped; SEED=
 	@scripts/soak $(addprefix --steps ,$(STEPS)) $(addprefix --seconds ,$(TIME)) \
