@@ -14,7 +14,7 @@ import subprocess
 import sys
 
 FOLDERS = ("bin", "dev", "proc", "sys", "tmp")
-MARKS = ("switchmark", "forkmark", "faultmark")
+MARKS = ("switchmark", "forkmark", "faultmark", "bootmark")
 
 
 def record(number, name, mode, data=b""):

@@ -29,7 +29,9 @@ void faultmark(unsigned pages, unsigned rounds)
 
 	one_round(pages);
 	begin = ticks();
+	MARK(MARK_BEGIN);
 	for (unsigned r = 0; r < rounds; r++)
 		one_round(pages);
+	MARK(MARK_END);
 	mark_print("faultmark", "pages", pages, (uint64_t)pages * rounds, ticks() - begin);
 }

@@ -56,8 +56,10 @@ void forkmark(unsigned processes, unsigned rounds)
 	write_pages();
 	one_round(processes);
 	begin = ticks();
+	MARK(MARK_BEGIN);
 	for (unsigned r = 0; r < rounds; r++)
 		one_round(processes);
+	MARK(MARK_END);
 	mark_print("forkmark", "processes", processes, (uint64_t)processes * rounds,
 	           ticks() - begin);
 }

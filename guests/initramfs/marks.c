@@ -2,6 +2,7 @@
 /*
  * switchmark, forkmark, faultmark: one static program, told apart by its name (or by its first
  * argument, where it is called marks). Each measures in one go and prints one line of JSON.
+ * bootmark takes no arguments: Linux has come to its shell.
  */
 #include "marks.h"
 
@@ -57,7 +58,7 @@ void mark_moment(unsigned char number)
 
 static __attribute__((noreturn)) void refuse(void)
 {
-	fprintf(stderr, "usage: switchmark|forkmark|faultmark N [ROUNDS], N being\n");
+	fprintf(stderr, "usage: switchmark|forkmark|faultmark N [ROUNDS], or bootmark; N being\n");
 	for (unsigned i = 0; i < MARKS; i++)
 		fprintf(stderr, "  %-11s %u to %u %s (rounds: %u unless told)\n", marks[i].name,
 		        marks[i].least, marks[i].most, marks[i].what, marks[i].rounds);
@@ -85,6 +86,10 @@ int main(int argc, char **argv)
 		name = argv[1];
 		argc--;
 		argv++;
+	}
+	if (argc == 1 && !strcmp(name, "bootmark")) {
+		MARK(MARK_SHELL);
+		return 0;
 	}
 	if (argc < 2 || argc > 3)
 		refuse();

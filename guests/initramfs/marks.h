@@ -10,6 +10,13 @@ static inline uint64_t ticks(void)
 	return __builtin_ia32_rdtsc();
 }
 
+enum mark_number { MARK_BEGIN = 1, MARK_END = 2, MARK_SHELL = 3 };
+
+/* A NOP with a number, for a counter of instructions that reads the code (bench/window_plugin.c). */
+#define MARK(number) \
+	__asm__ volatile (".byte 0x0f, 0x1f, 0x84, 0x00; .long 0x52480000 + %c0" : \
+	                  : "i" (number) : "memory")
+
 /* Ends with status 1 and a line that names what failed, with errno's reason. */
 __attribute__((noreturn)) void mark_failed(const char *what);
 

@@ -55,8 +55,10 @@ void switchmark(unsigned processes, unsigned rounds)
 		turn(ring[0][0], ring[1][1]);
 	mark_moment((unsigned char)processes);
 	begin = ticks();
+	MARK(MARK_BEGIN);
 	for (unsigned r = 0; r < rounds; r++)
 		turn(ring[0][0], ring[1][1]);
+	MARK(MARK_END);
 	end = ticks();
 	mark_moment((unsigned char)processes);
 	mark_print("switchmark", "processes", processes, (uint64_t)processes * rounds,
