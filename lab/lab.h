@@ -15,6 +15,7 @@ enum lab_exit {
 /* One sub-command: argv[0] is its name. Returns an exit status. */
 enum lab_exit lab_compare(int argc, char **argv);
 enum lab_exit lab_iso(int argc, char **argv);
+enum lab_exit lab_profile(int argc, char **argv);
 enum lab_exit lab_record(int argc, char **argv);
 enum lab_exit lab_replay(int argc, char **argv);
 enum lab_exit lab_run(int argc, char **argv);

@@ -17,6 +17,7 @@ static const struct {
 } commands[] = {
 	{ "compare", lab_compare, "sets two traces or two runs side by side" },
 	{ "iso", lab_iso, "makes an image that boots hypervisor and guest from a CD" },
+	{ "profile", lab_profile, "what a guest's exits cost, by their reasons" },
 	{ "record", lab_record, "the moments of a KVM host that concern roots" },
 	{ "replay", lab_replay, "what another root cache would have made of a trace" },
 	{ "run", lab_run, "boots a guest on the hypervisor, in QEMU or Bochs" },

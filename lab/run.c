@@ -127,13 +127,13 @@ void run_print(const struct run_command *command)
 	putchar('\n');
 }
 
-enum lab_exit lab_run(int argc, char **argv)
+enum lab_exit run_guest(int argc, char **argv, const char *help)
 {
 	struct run_command command = { .argument = NULL };
 	struct run_options options;
 	enum lab_exit status;
 
-	if (!run_options_read(&options, argc, argv, usage, &status))
+	if (!run_options_read(&options, argc, argv, help, &status))
 		return status;
 	choose_prefix(&command);
 	status = options.bochs ? run_bochs_command(&command, &options)
@@ -146,4 +146,9 @@ enum lab_exit lab_run(int argc, char **argv)
 	}
 	run_free(&command);
 	return status;
+}
+
+enum lab_exit lab_run(int argc, char **argv)
+{
+	return run_guest(argc, argv, usage);
 }

@@ -47,6 +47,12 @@ enum lab_exit run_watch(struct run_command *command, const struct run_options *o
 /* Prints the statistics on stderr and, if asked to, writes them as JSON. */
 enum lab_exit run_report(const struct console *console, const struct run_options *options);
 
+/* Prints what exits cost, from the statistics of a run with a profile. */
+void profile_print(const char *json);
+
+/* Boots the guest and prints what is wanted of it: "run" and "profile". */
+enum lab_exit run_guest(int argc, char **argv, const char *help);
+
 /* Makes the file of --trace out of what the hypervisor told. */
 enum lab_exit run_write_trace(const struct run_command *command,
                               const struct run_options *options);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The options of `rhizome run` and `rhizome iso`: a table, and what does not fit together. */
+/* The options of `rhizome run`, `profile` and `iso`: a table, and what does not fit together. */
 #include "run_options.h"
 
 #include <ctype.h>
@@ -189,6 +189,8 @@ static const char *useless_bare(const struct run_options *options)
 		return "--no-... goes with the hypervisor, not with --bare";
 	if (options->paging || options->policy || options->roots_given)
 		return "--paging, --roots, --root-policy go with the hypervisor, not with --bare";
+	if (options->profile)
+		return "--bare has no hypervisor to be profiled";
 	if (options->stats || options->trace || options->marks || options->live_given)
 		return "--stats, --trace, --marks, --live go with the hypervisor, not with --bare";
 	return options->console ? "--console goes with the hypervisor, not with --bare" : NULL;
@@ -299,20 +301,23 @@ static bool read_settings(struct run_options *options, int argc, char **argv, co
 bool run_options_read(struct run_options *options, int argc, char **argv, const char *usage,
                       enum lab_exit *status)
 {
+	const bool profile = !strcmp(argv[0], "profile"), iso = !strcmp(argv[0], "iso");
 	const char *wrong;
 
-	*options = (struct run_options){ .memory_mib = MEMORY_DEFAULT_MIB, .cpus = 1 };
+	*options = (struct run_options){
+		.memory_mib = MEMORY_DEFAULT_MIB, .cpus = 1, .profile = profile, .icount = profile,
+	};
 	if (!read_settings(options, argc, argv, usage, status))
 		return false;
 	options->qemu = argv + optind;
-	if (optind < argc && (strcmp(argv[0], "run") || strcmp(argv[optind - 1], "--"))) {
+	if (optind < argc && (iso || strcmp(argv[optind - 1], "--"))) {
 		*status = lab_complain(LAB_EXIT_BAD, "%s: arguments behind the options are QEMU's, "
 		                                     "and go behind --", argv[optind]);
 		return false;
 	}
 	options->bochs = options->machine && !strcmp(options->machine, "bochs");
 	options->guest = options->kernel ? options->kernel : options->multiboot;
-	if (!options->live_given && !options->icount && !strcmp(argv[0], "run"))
+	if (!options->live_given && !options->icount && !iso)
 		options->live_s = 1;
 	wrong = misfit(options);
 	*status = wrong ? lab_complain(LAB_EXIT_BAD, "%s", wrong) : check_files(options);
@@ -362,6 +367,8 @@ const char *run_options_words(const struct run_options *options, const char *con
 		length = add_word(words, size, length, "marks", "");
 	if (options->trace)
 		length = add_word(words, size, length, "trace", "");
+	if (options->profile)
+		length = add_word(words, size, length, "profile", "");
 	for (unsigned i = 0; i < options->tricks; i++)
 		length = add_word(words, size, length, options->trick[i], "");
 	return words;

@@ -25,6 +25,7 @@ struct run_options {
 	unsigned long roots, live_s;
 	bool roots_given, live_given;
 	bool marks;
+	bool profile; /* of exits: "rhizome profile" */
 
 	const char *machine;
 	bool bochs; /* the machine is that */
@@ -36,7 +37,7 @@ struct run_options {
 };
 
 /*
- * Reads the arguments of "run" or "iso". False: *status says how to leave, having been told to
+ * Reads the arguments of "run", "profile" or "iso". False: *status says how to leave, having been told to
  * help, or having complained.
  */
 bool run_options_read(struct run_options *options, int argc, char **argv, const char *usage,

@@ -54,7 +54,10 @@ static enum lab_exit write_json(const char *file, const struct console *console)
 enum lab_exit run_report(const struct console *console, const struct run_options *options)
 {
 	if (console->stats) {
-		print_table(console->stats);
+		if (options->profile)
+			profile_print(console->stats);
+		else
+			print_table(console->stats);
 		return options->stats ? write_json(options->stats, console) : LAB_EXIT_OK;
 	}
 	if (options->stats)

@@ -134,6 +134,8 @@ static bool read_word(struct options *options, const char *word)
 		options->exit_port = 0xf4;
 	else if (word_is(word, "trace"))
 		options->trace = true;
+	else if (word_is(word, "profile"))
+		options->profile = true;
 	else if (word_is(word, "marks"))
 		options->marks = true;
 	else if (read_number(value_of(word, "stats="), 3600, &value))

@@ -22,6 +22,7 @@ struct options {
 	enum console console;
 	bool reset_at_end;
 	bool marks;         /* what the guest writes to the console's port asks for statistics */
+	bool profile;       /* what exits cost is counted */
 	bool no_nested;     /* the guest gets no SVM of its own */
 	bool shadow;        /* paging=shadow */
 	bool trace;         /* roots are traced to a port */

@@ -7,6 +7,7 @@
 #include "cpu/end.h"
 #include "cpu/features.h"
 #include "exit/exit.h"
+#include "exit/profile.h"
 #include "exit/stats.h"
 #include "exit/trace.h"
 #include "load/load.h"
@@ -41,6 +42,7 @@ void hv_main(uint32_t multiboot_info)
 	exit_io_init();
 	stats_init();
 	trace_init();
+	profile_init();
 	guest_memory_init(&guest);
 	acpi_hide_processors(apic_id());
 	load_guest(&guest);

@@ -8,6 +8,7 @@
 #include "cpu/clock.h"
 #include "cpu/console.h"
 #include "cpu/x86.h"
+#include "exit/profile.h"
 #include "svm/guest.h"
 
 _Static_assert((int)KINDS <= (int)EXIT_KINDS, "one counter a kind");
@@ -92,6 +93,8 @@ static void print_object(const struct guest *g)
 	      stats_exits(g));
 	for (unsigned i = 0; i < KINDS; i++)
 		print(", \"exits_%s\": %lu", names[i], g->exits_of[i]);
+	for (unsigned i = 0; profile_on() && i < KINDS; i++)
+		print(", \"ticks_%s\": %lu", names[i], profile_ticks(i));
 	print(", \"stores_emulated\": %lu, \"stores_stepped\": %lu", g->stores_emulated,
 	      g->stores_stepped);
 	print_counters(of_vcpu, sizeof(of_vcpu) / sizeof(of_vcpu[0]), vcpu);

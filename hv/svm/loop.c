@@ -5,6 +5,7 @@
 #include "cpu/features.h"
 #include "exit/event.h"
 #include "exit/exit.h"
+#include "exit/profile.h"
 #include "exit/stats.h"
 #include "exit/step.h"
 #include "exit/trace.h"
@@ -56,8 +57,10 @@ static __attribute__((noinline)) void prepare_specially(struct guest *g)
 {
 	if (g->stepping)
 		prepare_step(g);
-	if (g->watched)
+	if (g->watched) {
 		trace_entry();
+		profile_entry();
+	}
 }
 
 /* Asks the library what to run under. There is one vCPU, so nobody need be told that it runs. */
@@ -85,8 +88,10 @@ static inline void prepare(struct guest *g)
 
 static __attribute__((noinline)) void turn_specially(struct guest *g)
 {
-	if (g->watched)
+	if (g->watched) {
 		trace_exit();
+		profile_exit();
+	}
 	if (g->in_l2 && nsvm_takes_exit(g)) {
 		g->exits_of[KIND_L1]++;
 	} else {

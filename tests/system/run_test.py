@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""What `rhizome run`, `rhizome iso` and `rhizome top` do with their options: refusals, command
+"""What `rhizome run`, `profile`, `iso` and `top` do with their options: refusals, command
 lines, statistics, images, Bochs. The guest is the probe; boots of Linux are boot_test.py's.
 
 usage: run_test.py RHIZOME PROBE_ELF MARK_ELF TORTURE_32_ELF TORTURE_64_ELF
@@ -136,6 +136,38 @@ def statistics():
     check(status == 0 and json.loads(out.splitlines()[-1])["exits"] > 0, "--stats -", out)
 
 
+def profile():
+    """Exits by reason: those of a row that does one thing a thousand times, and what each costs."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = pathlib.Path(folder, "stats.json")
+        arguments = ["--multiboot", MARK, "--append", "rows=invlpg,cpuid", "--paging", "shadow",
+                     "--timeout", str(LIMIT)]
+        _, out, err = rhizome(RHIZOME, "profile", *arguments, "--stats", str(path))
+        stats = json.loads(path.read_text())
+        rows = {name: [int(field.replace(",", "")) for field in fields.split()] for name, fields
+                in re.findall(r"^  (\w+) +([\d,]+ +[\d,]+ +[\d,]+) +\d+\.\d\d$", err, re.M)}
+        check({"invlpg", "cpuid", "pf", "all"} <= set(rows), "a profile's rows", err)
+        for name, (exits, ticks, each) in rows.items():
+            told = [stats[f"exits_{name}"], stats[f"ticks_{name}"]] if name != "all" else \
+                [stats["exits"], sum(n for key, n in stats.items() if key.startswith("ticks_"))]
+            check([exits, ticks, each] == [*told, told[1] // told[0]], f"profile of {name}", err)
+        # What the guest sees of an exit is more, by its switch: it measures that without a profile.
+        _, out, _ = rhizome(RHIZOME, "run", "--icount", *arguments, "--stats", str(path))
+        seen = {row["op"]: row["ticks"] for row in map(json.loads, out.splitlines())
+                if "op" in row}
+        check(not any(key.startswith("ticks_") for key in json.loads(path.read_text())),
+              "no profile, no ticks")
+        for name, ticks in seen.items():
+            check(0.6 * ticks < rows[name][2] < 1.1 * ticks, f"each {name}", f"{ticks}\n{err}")
+        check([n for n, _ in sorted(rows.items(), key=lambda row: -row[1][1])][0] == "all" and
+              list(rows)[:-1] == sorted(list(rows)[:-1], key=lambda name: -rows[name][1]),
+              "the dearest first", err)
+    refused(RHIZOME, ["profile", "--multiboot", PROBE, "--bare"], "--bare")
+    refused(RHIZOME, ["profile", "--nonsense"], 'no option of "profile"')
+    status, out, _ = rhizome(RHIZOME, "profile", "--multiboot", PROBE, "--dry-run")
+    check(status == 0 and "-icount" in out and " profile" in out, "a profile's command line", out)
+
+
 def trace_of(folder, guest, argument, policy, roots):
     """Replaying a trace with its own policy and capacity gives the hypervisor's own counters."""
     trace, stats, replayed = (pathlib.Path(folder, name) for name in "tsr")
@@ -240,7 +272,7 @@ os.environ["TMPDIR"] = TEMPORARY.name
 if not shutil.which("qemu-system-x86_64"):
     skip("no QEMU (package qemu-system-x86)")
     finish()
-for test in refusals, command_lines, options, statistics, traces, live:
+for test in refusals, command_lines, options, statistics, profile, traces, live:
     test()
 if shutil.which("grub-mkrescue") and shutil.which("xorriso"):
     images()
