@@ -32,8 +32,8 @@ test: $(TESTED) ## Run every test: gcc, clang, and clang with ASan and UBSan
 bench: build ## Count instructions of each operation (callgrind) into build/bench.json
 	@scripts/bench build
 
-bench-peers: build ## The same work bare, on KVM and on Rhizome; build/peers.json
-	@bench/peers.py --build build --json build/peers.json
+bench-peers: build ## The same work bare, on KVM and on Rhizome; build/peers.json, peers.svg
+	@bench/peers.py --build build --json build/peers.json --chart build/peers.svg
 
 test-record: build ## Record KVM hosts for some minutes: Linux with pti=on, nested guests
 	@python3 tests/system/record_long.py build/lab/rhizome build/guests/mark.elf build/guests/kvm

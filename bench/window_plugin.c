@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A plugin for QEMU: instructions between marks that programs carry in them, and how many of those a
- * guest ran. bench/peers.py loads it. The counts know nothing of time, so neither of idle time.
+ * A plugin for QEMU: instructions between marks that programs carry in them, and how many of them
+ * a guest ran. bench/peers.py loads it. The counts know nothing of time, so neither of idle time.
  *
  * A mark is a NOP of eight bytes with a number in it (guests/initramfs/marks.h): no hypervisor sees
- * it, so that it costs the same at any depth. What runs from a VMRUN to the instruction behind it is
- * the guest of whoever runs first on this machine, nested guests included; all else is the
+ * it, so that it costs the same at any depth. What runs from a VMRUN to the instruction behind it
+ * is the guest of whoever runs first on this machine, nested guests included; all else is the
  * hypervisor, or a machine without one.
  *
  *   -plugin window.so,entry=HEX,…,out=FILE

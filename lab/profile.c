@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* rhizome profile: a run under the instruction clock, and a table of its exits by what they cost. */
+/* rhizome profile: a run under the instruction clock, and a table of its exits, dearest first. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

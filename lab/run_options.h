@@ -37,8 +37,8 @@ struct run_options {
 };
 
 /*
- * Reads the arguments of "run", "profile" or "iso". False: *status says how to leave, having been told to
- * help, or having complained.
+ * Reads the arguments of "run", "profile" or "iso". False: *status says how to leave, having been
+ * told to help, or having complained.
  */
 bool run_options_read(struct run_options *options, int argc, char **argv, const char *usage,
                       enum lab_exit *status);

@@ -12,7 +12,7 @@ static inline uint64_t ticks(void)
 
 enum mark_number { MARK_BEGIN = 1, MARK_END = 2, MARK_SHELL = 3 };
 
-/* A NOP with a number, for a counter of instructions that reads the code (bench/window_plugin.c). */
+/* A NOP with a number, for a counter of instructions that reads code (bench/window_plugin.c). */
 #define MARK(number) \
 	__asm__ volatile (".byte 0x0f, 0x1f, 0x84, 0x00; .long 0x52480000 + %c0" : \
 	                  : "i" (number) : "memory")

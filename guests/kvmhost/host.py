@@ -3,8 +3,8 @@
 """Boots a KVM host under QEMU TCG, runs a script in it, and brings back what that left in /out.
 The script and further files are in /work; /guest/vmlinuz is a kernel for guests.
 
-usage: host.py FOLDER SCRIPT OUT [--npt N] [--append WORDS] [--icount] [--memory MIB] [--cpus N]
-               [--timeout S] [--file NAME=PATH]… [--program NAME=PATH]…
+usage: host.py FOLDER SCRIPT OUT [--npt N] [--append WORDS] [--icount] [--plugin FILE,WORD=…]
+               [--memory MIB] [--cpus N] [--timeout S] [--file NAME=PATH]… [--program NAME=PATH]…
        FOLDER has been filled by guests/fetch --kvm; OUT is a folder for the results.
 """
 import argparse
@@ -47,6 +47,8 @@ def command(folder, initrd, disk, options):
             "-drive", f"file={disk},if=virtio,format=raw,cache=unsafe"]
     if options.icount:
         line += ["-icount", "shift=0,sleep=off"]
+    if options.plugin:
+        line += ["-plugin", options.plugin]
     return line
 
 
@@ -83,6 +85,7 @@ def parser():
     options.add_argument("--npt", type=int, default=1, choices=(0, 1))
     options.add_argument("--append", default="")
     options.add_argument("--icount", action="store_true")
+    options.add_argument("--plugin", default="", help="a TCG plugin with its arguments")
     options.add_argument("--memory", type=int, default=2048)
     options.add_argument("--cpus", type=int, default=1)
     options.add_argument("--timeout", type=int, default=300)

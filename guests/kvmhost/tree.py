@@ -87,6 +87,18 @@ def module_order(folder, wanted):
 
 def build(busybox, marks):
     """The host's archive; modules/ and vmlinuz are beside busybox."""
+    tree = base(busybox, marks)
+    qemu = shutil.which(QEMU)
+    if not qemu:
+        sys.exit(f"tree.py: no {QEMU} (package qemu-system-x86)")
+    tree.program(qemu, f"usr/bin/{QEMU}")
+    for name in FIRMWARE:
+        tree.copy(f"/usr/share/{name}")
+    return tree.archive()
+
+
+def base(busybox, marks):
+    """The host without QEMU."""
     folder = pathlib.Path(busybox).parent
     tree = Tree()
     for name in ("dev", "proc", "sys", "tmp", "out"):
@@ -100,15 +112,9 @@ def build(busybox, marks):
         tree.copy(path, f"modules/{path.name}")
     tree.add("modules/order", stat.S_IFREG | 0o644,
              "".join(f"{path.name}\n" for path in order).encode())
-    qemu = shutil.which(QEMU)
-    if not qemu:
-        sys.exit(f"tree.py: no {QEMU} (package qemu-system-x86)")
-    tree.program(qemu, f"usr/bin/{QEMU}")
-    for name in FIRMWARE:
-        tree.copy(f"/usr/share/{name}")
     tree.copy(folder / "vmlinuz", "guest/vmlinuz")
     tree.add("guest/initramfs", stat.S_IFREG | 0o644, initramfs.archive(busybox, marks))
-    return tree.archive()
+    return tree
 
 
 def main(arguments):
