@@ -5,8 +5,14 @@
  * loads it and gives the counts names.
  *
  *   -plugin count.so,base=0x40100000,size=0x80000,begin=0x101000,end=0x101010,out=FILE
+ *   -plugin count.so,base=0x40100000,size=0x80000,turn=0x40107000,part=0x40108000,out=FILE
  *
  * FILE gets a line 'address count' for each instruction that ran; address 0 stands for all others.
+ * Without 'begin' the whole run is counted.
+ *
+ * The range's instructions come in turns: 'turn' is the address of the last one of each. They are
+ * also summed by the last of the addresses 'part' (up to PARTS) that the turn came to: FILE gets
+ * lines 'part address turns count', address 0 for turns that came to none.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -15,7 +21,12 @@
 
 #include "qemu_plugin.h"
 
-static uint64_t base, size, begin, end;
+enum { PARTS = 64 };
+
+static uint64_t base, size, begin, end, turn;
+static struct part { uint64_t address, turns, sum; } parts[PARTS + 1], *part = parts;
+static unsigned parts_known = 1;
+static uint64_t in_range, in_range_before;
 static const char *out;
 /* By address; the place behind the last is for what lies outside the range. */
 static uint64_t *count, *before, *counted;
@@ -35,6 +46,37 @@ static void end_window(unsigned cpu, void *data)
 		counted[i] += count[i] - before[i];
 }
 
+static void begin_part(unsigned cpu, void *data)
+{
+	(void)cpu;
+	part = data;
+}
+
+static void end_turn(unsigned cpu, void *data)
+{
+	(void)cpu;
+	(void)data;
+	part->turns++;
+	part->sum += in_range - in_range_before;
+	in_range_before = in_range;
+	part = parts;
+}
+
+static void call_at(struct qemu_plugin_insn *insn, uint64_t address)
+{
+	if (begin && address == begin)
+		qemu_plugin_register_vcpu_insn_exec_cb(insn, begin_window, PLUGIN_NO_REGS, NULL);
+	if (end && address == end)
+		qemu_plugin_register_vcpu_insn_exec_cb(insn, end_window, PLUGIN_NO_REGS, NULL);
+	if (turn && address == turn)
+		qemu_plugin_register_vcpu_insn_exec_cb(insn, end_turn, PLUGIN_NO_REGS, NULL);
+	for (unsigned i = 1; i < parts_known; i++) {
+		if (address == parts[i].address)
+			qemu_plugin_register_vcpu_insn_exec_cb(insn, begin_part, PLUGIN_NO_REGS,
+			                                       &parts[i]);
+	}
+}
+
 static void translate(plugin_id id, struct qemu_plugin_tb *tb)
 {
 	const size_t insns = qemu_plugin_tb_n_insns(tb);
@@ -45,14 +87,12 @@ static void translate(plugin_id id, struct qemu_plugin_tb *tb)
 		const uint64_t address = qemu_plugin_insn_vaddr(insn);
 		const uint64_t place = address - base < size ? address - base : size;
 
-		if (address == begin)
-			qemu_plugin_register_vcpu_insn_exec_cb(insn, begin_window, PLUGIN_NO_REGS,
-			                                       NULL);
-		if (address == end)
-			qemu_plugin_register_vcpu_insn_exec_cb(insn, end_window, PLUGIN_NO_REGS,
-			                                       NULL);
+		call_at(insn, address);
 		qemu_plugin_register_vcpu_insn_exec_inline(insn, PLUGIN_INLINE_ADD_U64,
 		                                           &count[place], 1);
+		if (turn && place < size)
+			qemu_plugin_register_vcpu_insn_exec_inline(insn, PLUGIN_INLINE_ADD_U64,
+			                                           &in_range, 1);
 	}
 }
 
@@ -67,9 +107,15 @@ static void write_counts(plugin_id id, void *data)
 		return;
 	}
 	for (uint64_t i = 0; i <= size; i++) {
-		if (counted[i])
-			fprintf(file, "%" PRIx64 " %" PRIu64 "\n", i < size ? base + i : 0,
-			        counted[i]);
+		const uint64_t n = begin ? counted[i] : count[i];
+
+		if (n)
+			fprintf(file, "%" PRIx64 " %" PRIu64 "\n", i < size ? base + i : 0, n);
+	}
+	for (unsigned i = 0; i < parts_known; i++) {
+		if (parts[i].turns)
+			fprintf(file, "part %" PRIx64 " %" PRIu64 " %" PRIu64 "\n",
+			        parts[i].address, parts[i].turns, parts[i].sum);
 	}
 	if (fclose(file))
 		perror(out);
@@ -79,6 +125,7 @@ int qemu_plugin_install(plugin_id id, const void *info, int argc, char **argv)
 {
 	const struct { const char *name; uint64_t *value; } numbers[] = {
 		{ "base=", &base }, { "size=", &size }, { "begin=", &begin }, { "end=", &end },
+		{ "turn=", &turn },
 	};
 
 	(void)info;
@@ -89,6 +136,8 @@ int qemu_plugin_install(plugin_id id, const void *info, int argc, char **argv)
 			if (!strncmp(argv[i], numbers[n].name, length))
 				*numbers[n].value = strtoull(argv[i] + length, NULL, 0);
 		}
+		if (!strncmp(argv[i], "part=", 5) && parts_known <= PARTS)
+			parts[parts_known++].address = strtoull(argv[i] + 5, NULL, 0);
 		if (!strncmp(argv[i], "out=", 4))
 			out = strdup(argv[i] + 4);
 	}

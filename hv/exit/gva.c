@@ -8,6 +8,7 @@
 #include "cpu/features.h"
 #include "cpu/x86.h"
 #include "exit/event.h"
+#include "exit/trail.h"
 #include "mem/guest.h"
 #include "mem/layout.h"
 #include "mem/string.h"
@@ -28,28 +29,28 @@ static bool read_entry(void *ctx, rhz_gpa at, unsigned bytes, uint64_t *value)
 	return guest_memory_read(ctx, at.v, value, bytes);
 }
 
-/* Under nested paging: by the guest's own tables. The fetch succeeded: rights are not judged. */
-static bool translate_nested(struct guest *g, uint64_t gva, uint64_t *gpa)
+/* L2's address by its own tables and L1's nested ones. */
+static bool translate_l2(struct guest *g, uint64_t gva, uint64_t *gpa)
+{
+	const struct rhz_regs regs = nsvm_regs(g);
+	struct rhz_l2_walk l2;
+
+	if (rhz_vcpu_translate_l2(g->mmu, &regs, (rhz_gva){ gva }, 0, &l2) != RHZ_OK ||
+	    l2.outcome != RHZ_L2_OK)
+		return false;
+	*gpa = l2.gpa.v;
+	return true;
+}
+
+/* By the guest's own tables. The fetch succeeded: rights are not judged. */
+static bool walk_nested(struct guest *g, uint64_t gva, struct rhz_walk *walk)
 {
 	const struct vmcb *v = g->vmcb;
-	struct rhz_l2_walk l2;
 	struct rhz_regs regs = {
 		.cr0 = v->cr0, .cr3 = v->cr3, .cr4 = v->cr4, .efer = v->efer,
 	};
 	struct rhz_mode mode;
-	struct rhz_walk walk;
 
-	if (g->in_l2 && g->nsvm->paging) {
-		regs = nsvm_regs(g);
-		if (rhz_vcpu_translate_l2(g->mmu, &regs, (rhz_gva){ gva }, 0, &l2) != RHZ_OK ||
-		    l2.outcome != RHZ_L2_OK)
-			return false;
-		*gpa = l2.gpa.v;
-		return true;
-	}
-	*gpa = gva;
-	if (!(v->cr0 & CR0_PG))
-		return true;
 	if (rhz_mode_init(&mode, &features.guest, &regs) != RHZ_OK)
 		return false;
 	/* Under nested paging the PDPTEs are not kept in registers [APM2 15.25.10]. */
@@ -59,9 +60,34 @@ static bool translate_nested(struct guest *g, uint64_t gva, uint64_t *gpa)
 	/* QEMU sets the A bit of a PDPTE, which is reserved; the processor has just walked them */
 	for (unsigned i = 0; i < 4; i++)
 		regs.pdpte[i] &= ~PDPTE_RESERVED_LOW;
-	rhz_guest_walk(&mode, &regs, (rhz_gva){ gva }, 0, read_entry, g, &walk);
-	*gpa = walk.gpa.v;
-	return walk.outcome == RHZ_WALK_OK || walk.outcome == RHZ_WALK_RIGHTS;
+	rhz_guest_walk(&mode, &regs, (rhz_gva){ gva }, 0, read_entry, g, walk);
+	return walk->outcome == RHZ_WALK_OK || walk->outcome == RHZ_WALK_RIGHTS;
+}
+
+/* Under nested paging a page of code is remembered with the way to it. */
+enum { TRAILS = 16 };
+static struct { struct trail trail; const uint8_t *code; } trails[TRAILS];
+
+static const uint8_t *code_page_nested(struct guest *g, uint64_t page)
+{
+	const struct vmcb *v = g->vmcb;
+	const struct trail_regs regs = { v->cr0, v->cr3, v->cr4, v->efer };
+	const size_t index = page / PAGE_BYTES % TRAILS;
+	struct trail *trail = &trails[index].trail;
+	struct rhz_walk walk;
+	uint64_t gpa = page;
+
+	if (g->in_l2 && g->nsvm->paging)
+		return translate_l2(g, page, &gpa) ? guest_memory_at(g, gpa, PAGE_BYTES) : NULL;
+	if (!(v->cr0 & CR0_PG))
+		return guest_memory_at(g, page, PAGE_BYTES);
+	if (__builtin_expect(trail_stands(trail, page, regs), 1))
+		return trails[index].code;
+	if (!walk_nested(g, page, &walk))
+		return NULL;
+	trails[index].code = guest_memory_at(g, walk.gpa.v, PAGE_BYTES);
+	trail_note(g, trail, page, regs, &walk);
+	return trails[index].code;
 }
 
 /* The host page that the shadow tables lead gva to; false if they have none. */
@@ -100,8 +126,7 @@ static const uint8_t *code_page(struct guest *g, uint64_t gva)
 	struct rhz_walk walk;
 
 	if (!g->shadow)
-		return translate_nested(g, page, &page) ? guest_memory_at(g, page, PAGE_BYTES)
-		                                        : NULL;
+		return code_page_nested(g, page);
 	removals = g->vm_stats->removals;
 	known = code_page_of(g, gva);
 	if (known->gva == code_page_name(g, gva) && known->root == g->entry.root.v &&

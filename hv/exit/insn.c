@@ -120,13 +120,40 @@ bool insn_is_invpcid(struct guest *g)
 	       at[opcode + 1] == 0x38 && at[opcode + 2] == 0x82;
 }
 
+/* Stores decoded before, by their bytes: what they mean depends on nothing else but the width. */
+enum { STORES = 16 };
+struct insn_window { uint64_t low, high; } __attribute__((may_alias, packed));
+static struct known_store { struct insn_window bytes; unsigned bits; struct insn insn; }
+stores[STORES];
+
+static __attribute__((noinline)) enum insn_decoded decode_anew(struct insn *insn, const uint8_t *at,
+                                                               unsigned count, unsigned bits,
+                                                               struct known_store *store)
+{
+	const enum insn_decoded result = count ? insn_decode(insn, at, count, bits) : INSN_CUT;
+
+	if (result == INSN_OK && count == INSN_MAX) {
+		memcpy(&store->bytes, at, sizeof(store->bytes));
+		store->bits = bits;
+		store->insn = *insn;
+	}
+	return result;
+}
+
 enum insn_decoded insn_at_rip(struct guest *g, struct insn *insn)
 {
 	uint8_t buffer[INSN_BUFFER];
+	const unsigned bits = insn_bits(g);
 	unsigned count;
 	const uint8_t *at = code(g, buffer, &count);
+	const struct insn_window *bytes = (const struct insn_window *)at;
+	struct known_store *store = &stores[(g->vmcb->rip ^ g->vmcb->rip >> 4) % STORES];
 
-	return count ? insn_decode(insn, at, count, insn_bits(g)) : INSN_CUT;
+	if (__builtin_expect(count != INSN_MAX || bytes->low != store->bytes.low ||
+	                     bytes->high != store->bytes.high || bits != store->bits, 0))
+		return decode_anew(insn, at, count, bits, store);
+	*insn = store->insn;
+	return INSN_OK;
 }
 
 uint8_t insn_opcode(struct guest *g, unsigned *length)

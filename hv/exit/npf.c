@@ -1,9 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /* Nested page faults: the library maps; what it cannot is APIC writes, windows and the sink. */
+#include "cpu/apic.h"
 #include "exit/exit.h"
 #include "mem/guest.h"
 #include "svm/nsvm.h"
 #include "svm/screen.h"
+
+/* Its slot is read-only for ever: there is nothing to ask the library. */
+static bool is_apic_write(uint64_t gpa, uint64_t info)
+{
+	return gpa - apic_page() < APIC_BYTES && (info & (RHZ_PF_W | RHZ_NPF_TABLE)) == RHZ_PF_W;
+}
 
 void exit_npf(struct guest *g)
 {
@@ -13,6 +20,10 @@ void exit_npf(struct guest *g)
 
 	if (g->in_l2 && g->nsvm->paging) {
 		nsvm_fault(g);
+		return;
+	}
+	if (is_apic_write(gpa, info)) {
+		exit_mmio_write(g, gpa, gpa);
 		return;
 	}
 	if (info & RHZ_PF_W)

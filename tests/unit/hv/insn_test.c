@@ -141,6 +141,45 @@ static void test_paging(void **state)
 	assert_int_equal(insn_at_rip(&g, &insn), INSN_CUT);
 }
 
+/* What was found and decoded at a rip before is not believed where anything of it has changed. */
+static void test_remembered(void **state)
+{
+	struct insn insn;
+
+	(void)state;
+	put(MODE64, CODE, "\x89\x08", 2);
+	memset(memory + TABLES, 0, MEMORY - TABLES);
+	memcpy(memory + 2 * CODE, "\x89\x10", 2);
+	vmcb.cr0 = 0x80000011;
+	vmcb.cr3 = TABLES;
+	vmcb.cr4 = 1 << 5;
+	vmcb.efer = 0x1500;
+	vmcb.rip = 0x7000;
+	for (unsigned level = 0; level < 3; level++)
+		put64(TABLES + level * 0x1000, (TABLES + (level + 1) * 0x1000) | 3);
+	for (unsigned round = 0; round < 2; round++) {
+		put64(TABLES + 0x3000 + 7 * 8, CODE | 3);
+		for (unsigned again = 0; again < 2; again++) {
+			assert_int_equal(insn_at_rip(&g, &insn), INSN_OK);
+			assert_int_equal(insn.reg, 1);
+		}
+		put64(TABLES + 0x3000 + 7 * 8, 2 * CODE | 3); /* the page */
+		assert_int_equal(insn_at_rip(&g, &insn), INSN_OK);
+		assert_int_equal(insn.reg, 2);
+		put64(TABLES + 0x2000, 0);                    /* a table */
+		assert_int_equal(insn_at_rip(&g, &insn), INSN_CUT);
+		put64(TABLES + 0x2000, (TABLES + 0x3000) | 3);
+	}
+	memory[2 * CODE + 1] = 0x18;                          /* the bytes */
+	assert_int_equal(insn_at_rip(&g, &insn), INSN_OK);
+	assert_int_equal(insn.reg, 3);
+	vmcb.cs.attributes = 0xc9b;                           /* the width */
+	assert_int_equal(insn_at_rip(&g, &insn), INSN_OK);
+	assert_int_equal(insn.address_bytes, 4);
+	vmcb.cr3 = CODE;                                      /* the tables */
+	assert_int_equal(insn_at_rip(&g, &insn), INSN_CUT);
+}
+
 /* A segment's base counts outside 64-bit mode only. */
 static void test_base(void **state)
 {
@@ -194,6 +233,7 @@ int main(void)
 		cmocka_unit_test(test_fetch),    cmocka_unit_test(test_crossing),
 		cmocka_unit_test(test_base),     cmocka_unit_test(test_next_rip),
 		cmocka_unit_test(test_paging),   cmocka_unit_test(test_widths),
+		cmocka_unit_test(test_remembered),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
