@@ -52,8 +52,9 @@ soak: build ## Random steps and deeper small worlds: STEPS=N, TIME=seconds or un
 mutants: build ## Break the library in one place at a time; a test must notice (ONLY=WORD: some)
 	@tests/mutants/run.py $(addprefix --only ,$(ONLY)) build
 
-lint: build build-clang ## Static analysis by clang-tidy, and the rule checks
-	@scripts/lint build-clang
+lint: build build-clang ## Static analysis: clang-tidy, cppcheck, gcc -fanalyzer; the rule checks
+	@$(SETUP) cppcheck
+	@scripts/lint build build-clang
 	@tests/run --only rules build
 
 coverage: setup ## Lines and branches of lib/ that the tests reach

@@ -168,9 +168,10 @@ static int seekable(struct lab_input *input, uint64_t *length)
 		copy = tmpfile();
 		while (copy && (got = lab_input_bytes(input, piece, sizeof(piece))) > 0)
 			fwrite(piece, 1, got, copy);
-		if (!copy || fflush(copy) || ferror(copy))
+		if (!copy)
 			return -1;
-		fd = dup(fileno(copy));
+		if (!fflush(copy) && !ferror(copy))
+			fd = dup(fileno(copy));
 		fclose(copy);
 	}
 	*length = (uint64_t)lseek(fd, 0, SEEK_END);

@@ -205,13 +205,14 @@ static void say(struct lab_findings *findings)
 	const struct lab_row *kvm = &findings->kvm;
 	char a[LAB_COMMAS_SIZE], b[LAB_COMMAS_SIZE], c[LAB_COMMAS_SIZE];
 	const char *policy = rhz_root_policy_name(findings->advised);
+	const unsigned capacity = LAB_KVM_CAPACITY;
 	int length;
 
 	if (kvm->missed <= row->missed) {
 		snprintf(findings->sentence, LAB_TEXT_SIZE,
 		         "I would keep KVM's %u cached roots: under %s %s of %s requests miss with "
 		         "them, and no larger number is better by 2 %% of the requests.",
-		         LAB_KVM_CAPACITY, policy, lab_commas(kvm->missed, a),
+		         capacity, policy, lab_commas(kvm->missed, a),
 		         lab_commas(findings->requests, b));
 		return;
 	}
@@ -220,7 +221,7 @@ static void say(struct lab_findings *findings)
 	                  "within 2 %% of the best, %s of %s requests miss and with KVM's %u it is "
 	                  "%s, so that %.1f %% of all requests build a root that %u would have "
 	                  "kept", findings->chosen, policy, lab_commas(row->missed, a),
-	                  lab_commas(findings->requests, b), LAB_KVM_CAPACITY,
+	                  lab_commas(findings->requests, b), capacity,
 	                  lab_commas(kvm->missed, c),
 	                  percent(kvm->missed - row->missed, findings->requests),
 	                  findings->chosen);

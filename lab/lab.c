@@ -36,6 +36,13 @@ void *lab_realloc(void *memory, size_t count, size_t size)
 	return larger;
 }
 
+char *lab_copy(const char *text)
+{
+	size_t bytes = strlen(text) + 1;
+
+	return memcpy(lab_realloc(NULL, bytes, 1), text, bytes);
+}
+
 const char *lab_commas(uint64_t value, char text[LAB_COMMAS_SIZE])
 {
 	char digits[LAB_COMMAS_SIZE];

@@ -27,6 +27,8 @@ enum lab_exit lab_complain(enum lab_exit status, const char *format, ...)
 
 /* realloc that ends the program with LAB_EXIT_FAILED when memory runs out. */
 void *lab_realloc(void *memory, size_t count, size_t size);
+/* strdup that does. */
+char *lab_copy(const char *text);
 
 /* 1234567 as "1,234,567". */
 enum { LAB_COMMAS_SIZE = 28 };

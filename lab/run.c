@@ -56,13 +56,9 @@ void run_add(struct run_command *command, const char *first, const char *second)
 	const char *const both[] = { first, second };
 
 	for (unsigned i = 0; i < 2 && both[i]; i++) {
-		char *copy = strdup(both[i]);
-
-		if (!copy)
-			exit(lab_complain(LAB_EXIT_FAILED, "out of memory"));
 		command->argument = lab_realloc(command->argument, command->arguments + 2,
 		                                sizeof(command->argument[0]));
-		command->argument[command->arguments++] = copy;
+		command->argument[command->arguments++] = lab_copy(both[i]);
 		command->argument[command->arguments] = NULL;
 	}
 }

@@ -278,7 +278,7 @@ static bool read_settings(struct run_options *options, int argc, char **argv, co
 	opterr = 0;
 	optind = 1;
 	while ((found = getopt_long(argc, argv, "+", option, NULL)) != -1) {
-		const struct setting *setting = &settings[found - 256];
+		const struct setting *setting;
 
 		if (found == '?') {
 			*status = lab_complain(LAB_EXIT_BAD,
@@ -286,6 +286,7 @@ static bool read_settings(struct run_options *options, int argc, char **argv, co
 			                       argv[optind - 1], argv[0]);
 			return false;
 		}
+		setting = &settings[found - 256];
 		if (setting->kind == KIND_HELP) {
 			fputs(usage, stdout);
 			*status = lab_finish();

@@ -451,9 +451,7 @@ enum lab_exit lab_study_read(struct lab_study *study, const char *path)
 
 	memset(reading.bucket, 0, BUCKETS * sizeof(*reading.bucket));
 	study->paths = lab_realloc(study->paths, study->paths_count + 1, sizeof(*study->paths));
-	study->paths[study->paths_count] = strdup(path);
-	if (!study->paths[study->paths_count])
-		exit(lab_complain(LAB_EXIT_FAILED, "out of memory"));
+	study->paths[study->paths_count] = lab_copy(path);
 	events = read_events(&reading, source);
 	study->events += events;
 	study->read += lab_source_count(source);

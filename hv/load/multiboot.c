@@ -174,7 +174,7 @@ void multiboot_load(struct guest *g)
 	                                        MULTIBOOT_HAS_LOADER_NAME };
 	uint32_t entry;
 
-	if (header->flags & MULTIBOOT_DEMANDS & ~known)
+	if (!header || header->flags & MULTIBOOT_DEMANDS & ~known)
 		end(END_REFUSED, "the Multiboot kernel demands what this loader cannot give");
 	entry = header->flags & MULTIBOOT_ADDRESSES ? put_flat(kernel, header) : put_elf(kernel);
 	put_modules(&info);
