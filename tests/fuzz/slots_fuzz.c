@@ -440,24 +440,36 @@ static void check_end(struct host *h, unsigned n, uint64_t gpa, unsigned access,
 		must(is_dirty(p, gpa));
 }
 
+/* As the processor pushes it where nothing is mapped. */
+static uint32_t code_of(unsigned access)
+{
+	return (access & RHZ_ACCESS_WRITE ? RHZ_PF_W : 0) |
+	       (access & RHZ_ACCESS_FETCH ? RHZ_PF_I : 0);
+}
+
 static void access_of(struct host *h, unsigned n, struct input *input)
 {
 	static const unsigned kinds[] = { 0, RHZ_ACCESS_WRITE, RHZ_ACCESS_FETCH, RHZ_ACCESS_WRITE };
 	unsigned access = kinds[take(input, 1) % 4];
 	uint64_t gpa = take_page(input) + (take(input, 1) << 4);
+	enum rhz_walk_outcome outcome = RHZ_WALK_OK;
 	enum rhz_fault_result result;
 	struct rhz_fault fault;
+	struct rhz_walk walk;
 
 	enter(h, n);
 	if (!h->running[n])
 		return;
+	if (h->paging[n])
+		outcome = rhz_vcpu_translate(h->vcpu[n], (rhz_gva){ gpa }, access, &walk);
 	if (h->config.kind == RHZ_SHADOW)
 		result = rhz_vcpu_page_fault(h->vcpu[n], (rhz_gva){ gpa },
-		                             access & RHZ_ACCESS_WRITE ? RHZ_PF_W : 0, 0, &fault);
+		                             code_of(access), 0, &fault);
 	else
 		result = rhz_vcpu_nested_fault(h->vcpu[n], (rhz_gpa){ gpa }, access, &fault);
 	must(result != RHZ_FAULT_NO_MEMORY || h->failed);
-	must(result != RHZ_FAULT_REFLECT || h->paging[n]);
+	if (result != RHZ_FAULT_NO_MEMORY && result != RHZ_FAULT_RETRY && outcome != RHZ_WALK_TABLE)
+		must((result == RHZ_FAULT_REFLECT) == (outcome != RHZ_WALK_OK));
 	if (!h->paging[n] && result != RHZ_FAULT_NO_MEMORY && result != RHZ_FAULT_RETRY)
 		check_end(h, n, gpa, access, result, &fault);
 	enter(h, n);

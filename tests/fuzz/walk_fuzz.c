@@ -207,6 +207,7 @@ static void check_walk(struct given *g, const struct rhz_mode *mode)
 	}
 	model_mmu_walk(&g->model_cpuid, &g->model_regs, g->gva, g->access, model_read_entry,
 	               &g->memory, &m);
+	memset(&w, 0xee, sizeof(w)); /* so that what is not written shows */
 	rhz_guest_walk(mode, &g->regs, (rhz_gva){ g->gva }, g->access, read_entry, &g->memory, &w);
 	must((w.outcome == RHZ_WALK_TABLE) == g->memory.hit_missing);
 	if (w.outcome == RHZ_WALK_TABLE)

@@ -130,6 +130,25 @@ def soak_adds_up():
             yield f"status {status}, not '{wanted}': {output}"
 
 
+def fuzz_tells():
+    """scripts/fuzz says what a target did; what one found, how to see it again, in its status."""
+    fine = "echo 'stat::number_of_executed_units: 1234'; echo '#9 DONE cov: 5 ft: 6 corp: 1'"
+    found = "echo 'WRONG: x.c:1: it is so'; echo 'Test unit written to /there/crash-1'; exit 77"
+    for body, status, wanted in (
+            (fine, 0, "walk: 1,234 executions, 5 edges and 6 features covered, 0 inputs new\n"),
+            (found, 1, "FOUND walk: 0 executions, 0 inputs new\n  WRONG: x.c:1: it is so\n"
+                       "  again: {0}/tests/fuzz/fuzz_walk /there/crash-1\n")):
+        with tempfile.TemporaryDirectory() as build:
+            program = pathlib.Path(build) / "tests/fuzz/fuzz_walk"
+            program.parent.mkdir(parents=True)
+            program.write_text(f"#!/bin/sh\n{body}\n")
+            program.chmod(0o755)
+            done = subprocess.run([checks.ROOT / "scripts/fuzz", build, "1", "walk"],
+                                  capture_output=True, text=True)
+            if (done.returncode, done.stdout) != (status, wanted.format(build)):
+                yield f"status {done.returncode}, {done.stdout!r}, {done.stderr!r}"
+
+
 def long_functions_are_found():
     """The check of function lengths sees functions, and sees them whole."""
     text = ("struct s {\n\tint a;\n};\n\n/* One. */\nstatic int\nf(int a,\n  int b)\n{\n"
@@ -199,6 +218,6 @@ def arrows_are_seen():
 
 
 if __name__ == "__main__":
-    checks.run([runner_counts, setup_installs, bench_counts, soak_adds_up,
+    checks.run([runner_counts, setup_installs, bench_counts, soak_adds_up, fuzz_tells,
                 long_functions_are_found, bare_functions_are_found, recursion_is_seen,
                 arrows_are_seen])

@@ -109,6 +109,11 @@ check "runs: the same is left out" [ "$(grep -c root_missed "$work/out")" -eq 0 
 run compare --all - "$work/b.json" <"$work/a.json"
 check "runs: standard input, all" prints "^root_missed  *7  *7 "
 
+# A search for one figure does not go through all of them: quadratic, this took minutes.
+seq 300000 | awk '{ printf "%s\"figure%d\":%d", NR == 1 ? "{" : ",", $1, $1 } END { print "}" }' \
+	>"$work/many.json"
+check "many figures" timeout 20 "$program" compare "$work/many.json" "$work/many.json"
+
 # What is neither.
 echo '{"a": 1,' >"$work/short.json"
 echo '{"a" 1}' >"$work/bad.json"

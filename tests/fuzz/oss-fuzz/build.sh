@@ -18,7 +18,7 @@ for target in "$source"/tests/fuzz/*_fuzz.c; do
 	cp "$build/tests/fuzz/fuzz_$name" "$OUT/"
 	(cd "$source/tests/fuzz/corpus/$name" &&
 		python3 -m zipfile -c "$OUT/fuzz_${name}_seed_corpus.zip" *)
-	printf '[libfuzzer]\nmax_len = %s\n' "$([ "$name" = dat ] && echo 65536 || echo 4096)" \
+	printf '[libfuzzer]\nmax_len = %s\n' "$([ "$name" = dat ] && echo 16384 || echo 4096)" \
 		>"$OUT/fuzz_$name.options"
 	ldd "$OUT/fuzz_$name" | awk '/=> \// { print $3 }' |
 		grep -E '/lib(trace|zstd|z\.)' | xargs -r cp -n -t "$OUT/lib"
