@@ -88,7 +88,7 @@ static void build_registers(void)
 	l2.dr7 = 0x400;
 	l2.rflags = RFLAGS_1 | (l2_paging.ac ? EFLAGS_AC : 0);
 	l2.rip = LOW + LOW_CODE;
-	l2.cr2 = random64();
+	l2.cr2 = l2_long ? random64() : (uint32_t)random64();
 	l2.pat = 0x0007040600070406;
 	for (unsigned i = 0; i < GPRS; i++)
 		l2_reg[i] = l2_long ? random64() : (uint32_t)random64();
@@ -122,9 +122,22 @@ void l2_code(const void *bytes, unsigned count)
 	world_expect(LOW + LOW_CODE, code, count + sizeof(vmmcall));
 }
 
+bool l2_intercepts(uint32_t code)
+{
+	return (&l2.intercept_cr)[code / 32] >> code % 32 & 1;
+}
+
+void l2_intercept(uint32_t code, bool on)
+{
+	uint32_t *word = &(&l2.intercept_cr)[code / 32];
+
+	*word = on ? *word | 1u << code % 32 : *word & ~(1u << code % 32);
+}
+
 struct expected l2_expect(const char *what, unsigned bytes)
 {
-	struct expected expected = { .what = what, .code = EXITS_VMMCALL, .rip = l2.rip + bytes };
+	struct expected expected = { .what = what, .code = EXITS_VMMCALL, .rip = l2.rip + bytes,
+	                             .cr0 = l2.cr0 };
 
 	copy(expected.reg, l2_reg, sizeof(l2_reg));
 	return expected;
@@ -180,7 +193,7 @@ static bool same_state(const struct expected *e)
 {
 	bool ok = true;
 
-	ok &= same(e, "cr0", before.cr0, l2.cr0, ~0ull);
+	ok &= same(e, "cr0", e->cr0, l2.cr0, ~0ull);
 	ok &= same(e, "cr2", before.cr2, l2.cr2, ~0ull);
 	ok &= same(e, "cr3", before.cr3, l2.cr3, ~0ull);
 	ok &= same(e, "cr4", before.cr4, l2.cr4, ~0ull);
@@ -217,6 +230,8 @@ static bool compare(const struct expected *e)
 		ok &= same(e, "EXITINTINFO", e->event, l2.exit_interrupt, ~0ull);
 	if (!e->rip_is_open)
 		ok &= same(e, "rip", e->rip, l2.rip, ~0ull);
+	if (e->next_rip && processor.next_rip)
+		ok &= same(e, "next rip", e->next_rip, l2.next_rip, ~0ull);
 	if (!e->state_is_open)
 		ok &= same_state(e);
 	for (unsigned i = 0; i < GPRS; i++) {

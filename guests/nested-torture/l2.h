@@ -38,6 +38,10 @@ void l2_build(void);
 /* The code at LOW_CODE: an instruction, and VMMCALL behind it. */
 void l2_code(const void *bytes, unsigned count);
 
+/* Has the block the intercept of an exit code [APM2 15.9, appendix C]? Sets or clears it. */
+bool l2_intercepts(uint32_t code);
+void l2_intercept(uint32_t code, bool on);
+
 /* What the exit must be. Masks: the bits that are determined. */
 struct expected {
 	const char *what; /* for a report */
@@ -47,6 +51,8 @@ struct expected {
 	uint64_t rip;
 	uint64_t event;      /* EXITINTINFO, all of it */
 	bool rip_is_open, state_is_open, event_is_open;
+	uint64_t cr0;        /* afterwards */
+	uint64_t next_rip;   /* where the processor says it; 0: not looked at */
 	uint64_t rflags_open; /* bits of RFLAGS that the instruction may change */
 	uint64_t reg[GPRS];  /* afterwards, rax and rsp too */
 	uint32_t reg_open;   /* by number: not determined */

@@ -5,5 +5,12 @@
 
 void step_access(void);    /* loads, stores, fetches through random tables */
 void step_illegal(void);   /* blocks that VMRUN must refuse */
+void step_intercept(void); /* instructions that L1 intercepts, or leaves to L2 */
+void step_port(void);      /* IN and OUT, by the I/O permission map */
+void step_msr(void);       /* RDMSR and WRMSR, by the MSR permission map */
+
+/* An exit by an exception that the instruction at l2.rip raises. */
+struct expected;
+void expect_exception(struct expected *expected, unsigned vector);
 
 #endif
