@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* VMRUN with L2's general registers. */
+/* VMRUN with L2's general registers; L1's handlers of interrupts and NMIs. */
 	.text
 	.globl l2_vmrun
 /* void l2_vmrun(uint64_t reg[16], uint64_t vmcb); rax and rsp are the VMCB's */
@@ -41,7 +41,7 @@ l2_vmrun:
 	mov %r13, 104(%rdi)
 	mov %r14, 112(%rdi)
 	mov %r15, 120(%rdi)
-	/* VMRUN leaves L1's rax, which named the VMCB: 32 is free in the array, as 0 is */
+	/* rax and rsp of L2 are in the block; rax here is what L1 had */
 	mov %rax, (%rdi)
 	pop %rax
 	mov %rax, 56(%rdi)
@@ -53,5 +53,16 @@ l2_vmrun:
 	pop %rbx
 	ret
 
+	.globl l1_interrupt, l1_nmi
+l1_interrupt:
+	push %rax
+	incl l1_interrupts
+	mov $0xfee000b0, %eax /* end of interrupt */
+	movl $0, (%rax)
+	pop %rax
+	iretq
+l1_nmi:
+	incl l1_nmis
+	iretq
 
 	.section .note.GNU-stack, "", @progbits

@@ -242,7 +242,9 @@ void step_intercept(void)
 
 static void set_bit(uint8_t *map, unsigned bit, bool on)
 {
-	map[bit / 8] = (uint8_t)(on ? map[bit / 8] | 1u << bit % 8 : map[bit / 8] & ~(1u << bit % 8));
+	const unsigned mask = 1u << bit % 8;
+
+	map[bit / 8] = (uint8_t)(on ? map[bit / 8] | mask : map[bit / 8] & ~mask);
 }
 
 enum { COM1_SCRATCH = 0x3ff };

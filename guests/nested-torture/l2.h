@@ -35,6 +35,9 @@ extern bool l2_long; /* 64-bit code, with paging; else flat 32-bit code without 
  */
 void l2_build(void);
 
+/* Makes the block anew after a change of l2_paging. */
+void l2_rebuild(void);
+
 /* The code at LOW_CODE: an instruction, and VMMCALL behind it. */
 void l2_code(const void *bytes, unsigned count);
 

@@ -6,6 +6,7 @@
  *   seed=N  seeds=N  steps=N  exact=nested|all  verbose
  */
 #include "nested-torture/l2.h"
+#include "nested-torture/machine.h"
 #include "nested-torture/steps.h"
 #include "nested-torture/world.h"
 #include "torture/argument.h"
@@ -46,8 +47,8 @@ static void find_processor(void)
 }
 
 /*
- * TR is L2's as well, until VMLOAD: one that is too short for an I/O map makes IN and OUT of a user a
- * #GP. L1 needs none of it.
+ * TR is L2's as well, until VMLOAD: one that is too short for an I/O map makes IN and OUT of a user
+ * a #GP. L1 needs none of it.
  */
 static void shorten_tss(void)
 {
@@ -59,10 +60,11 @@ static void shorten_tss(void)
 static void step(void)
 {
 	static const struct { uint8_t share; void (*step)(void); } kinds[] = {
-		{ 60, step_access },
+		{ 45, step_access },
 		{ 10, step_illegal },
 		{ 15, step_intercept },
 		{ 7, step_port },
+		{ 15, step_event },
 		{ 8, step_msr },
 	};
 	unsigned kind = below(100), i = 0;
@@ -120,6 +122,7 @@ void torture_main(unsigned long info)
 	machine_init(argument("without="));
 	find_processor();
 	shorten_tss();
+	machine_interrupts_init();
 	seed = argument_number("seed=", 1);
 	seeds = argument_number("seeds=", 1);
 	steps = argument_number("steps=", 1000);

@@ -7,7 +7,7 @@
 #include "exit/gva.h"
 #include "exit/insn.h"
 #include "mem/guest.h"
-#include "svm/guest.h"
+#include "svm/nsvm.h"
 #include "svm/registers.h"
 #include "svm/screen.h"
 
@@ -150,12 +150,10 @@ static bool write_cr(struct guest *g, unsigned cr, uint64_t value)
 	return registers_load(g, &regs);
 }
 
-/* LMSW of a value: it sets PE, MP, EM and TS, and does not clear PE [APM3 LMSW]. */
-static bool load_machine_status(struct guest *g, uint64_t value)
+/* What LMSW makes of CR0: it sets PE, MP, EM and TS, and does not clear PE [APM3 LMSW]. */
+static uint64_t with_machine_status(uint64_t cr0, uint64_t value)
 {
-	const uint64_t cr0 = registers_cr0(g);
-
-	return write_cr(g, 0, (cr0 & ~CR0_LMSW) | (value & CR0_LMSW) | (cr0 & CR0_PE));
+	return (cr0 & ~CR0_LMSW) | (value & CR0_LMSW) | (cr0 & CR0_PE);
 }
 
 /* Where LMSW reads and SMSW writes two bytes; false: the exception is injected, or no memory. */
@@ -195,7 +193,8 @@ static void set_register(struct guest *g, unsigned reg, unsigned bytes, uint64_t
 /* CLTS, LMSW or SMSW. */
 static __attribute__((noinline)) void cr0_otherwise(struct guest *g)
 {
-	uint16_t status = (uint16_t)registers_cr0(g);
+	uint64_t cr0 = registers_cr0(g);
+	uint16_t status = (uint16_t)cr0;
 	struct insn_operand memory = { 0 };
 	struct cr_insn insn;
 	bool in_memory, done = true;
@@ -206,18 +205,21 @@ static __attribute__((noinline)) void cr0_otherwise(struct guest *g)
 	if (in_memory && !insn_operand(g, 2, &memory))
 		return;
 	if (insn.opcode == CLTS) {
-		done = write_cr(g, 0, registers_cr0(g) & ~CR0_TS);
+		done = write_cr(g, 0, cr0 & ~CR0_TS);
 	} else if (insn.opcode != GROUP7) {
 		return;
 	} else if ((insn.modrm >> 3 & 7) == GROUP7_LMSW) {
 		if (in_memory && !status_in_memory(g, memory.gva, false, &status))
 			return;
-		done = load_machine_status(g, in_memory ? status : g->reg[insn.reg]);
+		cr0 = with_machine_status(cr0, in_memory ? status : g->reg[insn.reg]);
+		if (g->in_l2 && nsvm_takes_cr0(g, cr0))
+			return;
+		done = write_cr(g, 0, cr0);
 	} else if (in_memory) {
 		if (!status_in_memory(g, memory.gva, true, &status))
 			return;
 	} else {
-		set_register(g, insn.reg, insn.bytes, registers_cr0(g));
+		set_register(g, insn.reg, insn.bytes, cr0);
 	}
 	if (done)
 		event_skip_to(g, in_memory ? memory.rip : insn.rip);
@@ -231,9 +233,13 @@ void exit_cr_write(struct guest *g)
 	const unsigned cr = code == EXIT_CR0_SEL_WRITE ? 0 : code - EXIT_CR_WRITE;
 	struct cr_move move;
 
-	if (!decode_move(g, MOV_TO_CR, &move))
+	if (!decode_move(g, MOV_TO_CR, &move)) {
 		cr0_otherwise(g);
-	else if (write_cr(g, cr, operand(g, move.reg)))
+		return;
+	}
+	if (g->in_l2 && cr == 0 && nsvm_takes_cr0(g, operand(g, move.reg)))
+		return;
+	if (write_cr(g, cr, operand(g, move.reg)))
 		event_skip_to(g, move.rip);
 	else
 		event_gp(g);

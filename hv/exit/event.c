@@ -24,6 +24,19 @@ uint64_t event_interrupted(const struct vmcb *vmcb)
 	return vector == VECTOR_NMI ? plain | EVENT_NMI : event;
 }
 
+/*
+ * A virtual interrupt is no longer pending once it is being delivered. QEMU 7.2 forgets it at the
+ * end of the delivery alone: injected again, it would come twice.
+ */
+static void forget_virtual(struct vmcb *vmcb, uint64_t event)
+{
+	const uint64_t vector = (vmcb->interrupt_control & V_VECTOR) >> 32;
+
+	if (vmcb->interrupt_control & V_IRQ &&
+	    event == (EVENT_VALID | EVENT_INTERRUPT | vector))
+		vmcb->interrupt_control &= ~V_IRQ;
+}
+
 void event_requeue(struct guest *g)
 {
 	struct vmcb *vmcb = g->vmcb;
@@ -34,6 +47,8 @@ void event_requeue(struct guest *g)
 		vmcb->event = g->nsvm->control.event;
 		return;
 	}
+	if (g->in_l2)
+		forget_virtual(vmcb, event);
 	/* rip is still at INT n, INT3 or INTO, for which there is no telling where they end. */
 	if ((event & EVENT_TYPE) == EVENT_SOFTWARE)
 		return;

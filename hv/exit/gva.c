@@ -32,10 +32,11 @@ static bool read_entry(void *ctx, rhz_gpa at, unsigned bytes, uint64_t *value)
 /* L2's address by its own tables and L1's nested ones. */
 static bool translate_l2(struct guest *g, uint64_t gva, uint64_t *gpa)
 {
+	const unsigned access = RHZ_ACCESS_FETCH | (g->vmcb->cpl == 3 ? RHZ_ACCESS_USER : 0u);
 	const struct rhz_regs regs = nsvm_regs(g);
 	struct rhz_l2_walk l2;
 
-	if (rhz_vcpu_translate_l2(g->mmu, &regs, (rhz_gva){ gva }, 0, &l2) != RHZ_OK ||
+	if (rhz_vcpu_translate_l2(g->mmu, &regs, (rhz_gva){ gva }, access, &l2) != RHZ_OK ||
 	    l2.outcome != RHZ_L2_OK)
 		return false;
 	*gpa = l2.gpa.v;

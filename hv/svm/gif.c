@@ -7,6 +7,7 @@
 #include "svm/gif.h"
 
 #include "boot/exception.h"
+#include "cpu/apic.h"
 #include "cpu/x86.h"
 #include "svm/guest.h"
 
@@ -52,6 +53,11 @@ void gif_enter(struct guest *g)
 	if (!g->gif)
 		restore_priority(l1);
 	g->gif = true;
+	/* One that came under GIF = 0 is L2's, or L1's by its intercept, behind what L1 injects. */
+	if (__builtin_expect(g->nmi_held, 0)) {
+		g->nmi_held = false;
+		apic_send_nmi();
+	}
 	/*
 	 * Under V_INTR_MASKING L1's IF at VMRUN decides over physical interrupts [APM2 15.21.1].
 	 * A step of ours has V_INTR_MASKING set to keep them away.

@@ -35,6 +35,9 @@ bool nsvm_takes_exit(struct guest *g);
 /* An exception that we raise in L2: an exit to L1 if L1 asked for it. True if so. */
 bool nsvm_takes_exception(struct guest *g, unsigned vector, uint32_t error_code, uint64_t gva);
 
+/* L2 writes CR0: an exit to L1 if it asked for such changes alone. True if so. */
+bool nsvm_takes_cr0(struct guest *g, uint64_t cr0);
+
 /* A fault of L2's by L1's nested tables (exit/npf.c). */
 void nsvm_fault(struct guest *g);
 

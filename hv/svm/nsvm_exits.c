@@ -38,19 +38,23 @@ static bool is_ours(const struct guest *g, const struct vmcb *control, uint32_t 
 }
 
 /*
- * MOV to CR0 where we intercept all writes and L1 those alone that change more than TS and MP. The
- * instruction is not decoded for it: L1 sees the exit in any case, and finds what it does itself.
+ * Where we intercept all writes of CR0 and L1 those alone that change more than TS and MP, the
+ * instruction is decoded first.
  */
-static bool asks_for_cr0(const struct vmcb *control, uint32_t code)
+bool nsvm_takes_cr0(struct guest *g, uint64_t cr0)
 {
-	return code == EXIT_CR_WRITE && control->intercept1 & INTERCEPT1_CR0_SEL_WRITE;
+	if (!((registers_cr0(g) ^ cr0) & ~(CR0_TS | CR0_MP)) ||
+	    !(g->nsvm->control.intercept1 & INTERCEPT1_CR0_SEL_WRITE))
+		return false;
+	nsvm_exit(g, EXIT_CR0_SEL_WRITE, 0, 0);
+	return true;
 }
 
 bool nsvm_takes_exit(struct guest *g)
 {
 	const struct vmcb *l2 = g->vmcb, *control = &g->nsvm->control;
-	uint32_t code = (uint32_t)l2->exit_code;
-	uint64_t info1 = l2->exit_info1;
+	const uint32_t code = (uint32_t)l2->exit_code;
+	const uint64_t info1 = l2->exit_info1;
 
 	if (!(l2->exit_interrupt & EVENT_VALID))
 		g->nsvm->injecting = false;
@@ -60,9 +64,7 @@ bool nsvm_takes_exit(struct guest *g)
 	}
 	if (is_ours(g, control, code) || g->stepping)
 		return false;
-	if (asks_for_cr0(control, code))
-		code = EXIT_CR0_SEL_WRITE;
-	else if (!asks_for(control, code))
+	if (!asks_for(control, code))
 		return false;
 	if (code == EXIT_IOIO && !permission_nested_port(g, info1))
 		return false;
