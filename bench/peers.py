@@ -117,11 +117,11 @@ def main():
     result = json.loads(pathlib.Path(earlier).read_text()) if earlier else measure(options)
     if options.json:
         pathlib.Path(options.json).write_text(json.dumps(result, indent=1) + "\n")
+    peers_show.print_table(result)
     if options.page:
         peers_show.write_page(result, options.page)
     if options.chart:
         peers_show.write_chart(result, options.chart)
-    peers_show.print_table(result)
 
 
 if __name__ == "__main__":
