@@ -10,9 +10,10 @@ figure, version and command line as JSON. A system that does not do its work is 
 console.
 
 usage: bench/peers.py [--build DIR] [--only PEER,…] [--work mark,linux,l2] [--rows ROW,…]
-                      [--jobs N] [--json FILE] [--page FILE] [--chart FILE] [--from JSON]
-       --page writes the table in Markdown, --chart an SVG of it; --from shows an earlier run's
-       figures, and runs nothing
+                      [--jobs N] [--json FILE] [--page FILE] [--chart FILE]
+                      [--kvm FILE] [--from JSON]
+       --page writes the table in Markdown, --chart an SVG of it, --kvm KVM's figures of the marks
+       as data/kvm-mark.json has them; --from shows an earlier run's figures, and runs nothing
        PEER is bare, kvm-npt, kvm-shadow, rhizome-npt or rhizome-shadow
 """
 import argparse
@@ -62,7 +63,7 @@ def options_of(arguments):
     options.add_argument("--work", default=",".join(WORKS))
     options.add_argument("--rows", default="")
     options.add_argument("--jobs", type=int, default=2)
-    for name in "--json", "--page", "--chart", "--from":
+    for name in "--json", "--page", "--chart", "--kvm", "--from":
         options.add_argument(name)
     options = options.parse_args(arguments)
     options.build = os.path.abspath(options.build)
@@ -122,6 +123,8 @@ def main():
         peers_show.write_page(result, options.page)
     if options.chart:
         peers_show.write_chart(result, options.chart)
+    if options.kvm:
+        peers_show.write_kvm(result, options.kvm)
 
 
 if __name__ == "__main__":

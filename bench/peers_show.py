@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
 """What bench/peers.py prints and writes of its figures: table, targets, page, chart."""
+import json
 import pathlib
 import statistics
 import subprocess
@@ -48,7 +49,8 @@ def behind(row):
 
 def ordered(figures):
     """(row, {peer: figure}): those where KVM is ahead first, by how much, then as measured."""
-    rows = rows_of(figures)
+    rows = {name: row for name, row in rows_of(figures).items()
+            if any(total(row, peer) is not None for peer in row)}
     names = sorted(rows, key=lambda name: -behind(rows[name]) if is_ahead(rows[name]) else 0)
     return [(name, rows[name]) for name in names]
 
@@ -242,6 +244,24 @@ def write_page(result, path):
                          [[f"`{name}`"] + [each for peer in peers for each in part_cells(row, peer)]
                           for name, row in told.items()])
     pathlib.Path(path).write_text(page)
+
+
+def kvm_row(name, row):
+    """A row of data/kvm-mark.json."""
+    op, *words = name.split()
+    line = {"op": op}
+    for word in words:
+        line |= {"npt": int(word[4:])} if word.startswith("npt=") else {"roots": int(word)}
+    for column, peer in ("npt1", "kvm-npt"), ("npt0", "kvm-shadow"):
+        line |= {column: cell(row, peer)} if total(row, peer) is not None else {}
+    return line
+
+
+def write_kvm(result, path):
+    rows = rows_of(result["figures"]).items()
+    lines = [json.dumps(kvm_row(name, row)) for name, row in rows
+             if is_mark(name) and any(total(row, peer) is not None for peer in row)]
+    pathlib.Path(path).write_text("[\n" + ",\n".join(lines) + "\n]\n")
 
 
 def markdown(heads, lines):
