@@ -35,7 +35,7 @@ ENTRY_64 = 0x200  # behind the 32-bit entry [Linux Documentation, x86 boot proto
 # KVM refuses the entry to a guest's guest that turns to five levels while npt=0: no5lvl.
 L1_SCRIPT = f"""#!/bin/sh
 /work/vmm --memory {L2_MEMORY_MIB} --kernel /guest/vmlinuz --initrd /guest/initramfs \\
-	--append "{LINUX_APPEND} no5lvl reboot=k rhizome.end=reboot rhizome.run=uname%20-r" </dev/null
+	--append "{LINUX_APPEND} no5lvl reboot=k rhizome.end=reboot rhizome.run=true" </dev/null
 """
 NO_NPT_BELOW = "KVM without nested paging offers its guest none"
 
