@@ -63,45 +63,35 @@ enum rhz_fault_result rhz_vcpu_l2_fault(struct rhz_vcpu *vcpu, rhz_ngpa ngpa, ui
 
 /* ---- invalidation by L1 ---- */
 
-/* Does the entry hold translations of a guest ASID's that the processor made by itself? */
-static bool holds_unseen(const struct rhz_vcpu *vcpu, unsigned index, uint32_t guest_asid)
+/* The one entry that may hold translations of a guest ASID's that the processor made by itself. */
+static struct rhz_root_entry *live_of_asid(struct rhz_vcpu *vcpu, uint32_t guest_asid)
 {
-	const struct rhz_root_entry *entry = &vcpu->roots.entry[index];
-
-	return rhz_root_cache_holds(&vcpu->roots, index) && entry->key.guest_asid == guest_asid &&
-	       vcpu->context[entry->key.context].unseen;
-}
-
-/*
- * One tag has the address: that is flushed there. If there are more, as where L1 changed its tables
- * under one ASID, each is flushed whole before it runs again.
- */
-static enum rhz_flush flush_linear(struct rhz_vcpu *vcpu, const struct rhz_cpu *cpu,
-                                   uint32_t guest_asid, uint32_t *tag)
-{
-	struct rhz_root_entry *only = NULL;
-	unsigned found = 0;
-
 	for (unsigned i = 0; i < RHZ_ROOT_ENTRIES; i++) {
 		struct rhz_root_entry *entry = &vcpu->roots.entry[i];
 
-		if (!holds_unseen(vcpu, i, guest_asid) || !entry->lease.stamp ||
-		    root_lags(vcpu, entry))
-			continue;
-		/* taken back: flushed with all others when that was done */
-		if (entry->lease.cpu == cpu->id && entry->lease.generation != cpu->generation)
-			continue;
-		found++;
-		only = entry;
+		if (rhz_root_cache_holds(&vcpu->roots, i) && entry->key.guest_asid == guest_asid &&
+		    vcpu->context[entry->key.context].unseen && entry->lease.stamp &&
+		    !root_lags(vcpu, entry))
+			return entry;
 	}
-	if (found == 1 && tag_is_on(&only->lease, cpu) && cpu->tags) {
-		*tag = only->lease.tag;
-		vcpu->stats.flush_address++;
-		return RHZ_FLUSH_ADDRESS;
+	return NULL;
+}
+
+/* On this processor the address is flushed under its tag, on another the tag before it runs. */
+static enum rhz_flush flush_linear(struct rhz_vcpu *vcpu, const struct rhz_cpu *cpu,
+                                   uint32_t guest_asid, uint32_t *tag)
+{
+	struct rhz_root_entry *live = live_of_asid(vcpu, guest_asid);
+
+	if (!live)
+		return RHZ_FLUSH_NONE;
+	if (!tag_is_on(&live->lease, cpu) || !cpu->tags) {
+		tag_stale(live);
+		return RHZ_FLUSH_NONE;
 	}
-	if (found)
-		roots_stale(vcpu, guest_asid);
-	return RHZ_FLUSH_NONE;
+	*tag = live->lease.tag;
+	vcpu->stats.flush_address++;
+	return RHZ_FLUSH_ADDRESS;
 }
 
 enum rhz_flush rhz_vcpu_invlpga(struct rhz_vcpu *vcpu, const struct rhz_cpu *cpu, rhz_gva gva,

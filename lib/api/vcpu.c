@@ -532,6 +532,7 @@ enum rhz_load_result rhz_vcpu_prepare(struct rhz_vcpu *vcpu)
 		else
 			result = RHZ_LOAD_NO_MEMORY;
 		root_bind(vcpu);
+		root_alone(vcpu);
 		if (result == RHZ_LOAD_OK)
 			sync_current(vcpu);
 	}

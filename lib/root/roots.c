@@ -204,8 +204,8 @@ void roots_stale(struct rhz_vcpu *vcpu, uint32_t guest_asid)
 
 	if (!guest_asid && vcpu->vm->config.kind == RHZ_SHADOW)
 		return;
-	if (guest_asid && current && current->key.guest_asid == guest_asid && vcpu->now->unseen &&
-	    root_is_alone(vcpu, vcpu->now, (size_t)(current - vcpu->roots.entry))) {
+	/* it is alone: root_alone */
+	if (guest_asid && current && current->key.guest_asid == guest_asid && vcpu->now->unseen) {
 		tag_stale(current);
 		return;
 	}

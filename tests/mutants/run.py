@@ -109,7 +109,8 @@ class Base:
                 program = f"{kind}_{name.replace('/', '_')}"
                 found[f"{kind}/{name}"] = sorted((tests / f"{program}.p").glob("*.o")) + \
                     [tests / "libfixture.a"]
-        found["property"] = sorted((tests / "property.p").glob("*.o")) + [tests / "libmodel.a"]
+        found["property"] = sorted((tests / "property.p").glob("*.o")) + \
+            [tests / "libproperty_world.a", tests / "libmodel.a"]
         found["small"] = sorted((tests / "small.p").glob("*.o"))
         found["threads"] = sorted((tests / "threads.p").glob("*.o"))
         return found

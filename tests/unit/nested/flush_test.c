@@ -219,6 +219,51 @@ static void test_entry_of_another_asid(void **state)
 	}
 }
 
+/* A root that was taken away and built anew at another place is its ASID's live tag there. */
+static void test_live_tag_built_anew(void **state)
+{
+	static const struct named others[] = { { 1, 2 }, { 2, 3 }, { 0, 4 }, { 1, 5 } };
+	struct world *world = begin((struct setup){ 0 });
+	struct rhz_slot slot;
+
+	(void)state;
+	loses(world, (struct named){ 0, 1 });
+	settle(world, others, 4);
+	go(world, (struct named){ 0, 1 }, RHZ_GUEST_KEEP);
+	assert_status(rhz_slot_get(world->vm, world->slot, &slot), RHZ_OK);
+	assert_status(rhz_slot_delete(world->vm, world->slot), RHZ_OK);
+	assert_status(rhz_slot_add(world->vm, &slot, &world->slot), RHZ_OK);
+	reaches(world, NGPA, WRITE, DATA);
+	exit_ok(world, 0);
+	loses(world, (struct named){ 1, 1 });
+	assert_true(loses(world, (struct named){ 0, 1 }));
+	world_end(world);
+}
+
+/* Tables that two nested roots share are re-read at a return to the one that stayed current. */
+static void test_shared_tables(void **state)
+{
+	struct world *world = begin((struct setup){ 0 });
+
+	(void)state;
+	guest_put(world, nested[1], 8, guest_get(world, nested[0], 8));
+	for (unsigned i = 0; i < 2; i++) {
+		go(world, (struct named){ i, 1 }, RHZ_GUEST_KEEP);
+		reaches(world, NGPA, WRITE, DATA);
+		exit_ok(world, 0);
+	}
+	for (unsigned n = 0; n < 4; n++) {
+		entry_store(world, 0, nested[0], NGPA, 1, (DATA + n * 0x1000) | PWU | A | D);
+		assert_int_equal(VM_STAT(world, mmu_unsync), 1);
+		/* by way of the current root, or of the cached one */
+		go(world, (struct named){ n < 2, 1 }, RHZ_GUEST_KEEP);
+		assert_int_equal(VM_STAT(world, mmu_unsync), 0);
+		reaches(world, NGPA, WRITE, DATA + n * 0x1000);
+		exit_ok(world, 0);
+	}
+	world_end(world);
+}
+
 /* INVLPGA and INVVPID of one address: under the one tag that has it, or all that may go. */
 static void test_invlpga(void **state)
 {
@@ -283,24 +328,27 @@ static void test_invlpga_own(void **state)
 	}
 }
 
-/* Tags that the processor took back were flushed when it did: they do not count. */
-static void test_invlpga_after_renewal(void **state)
+/* A tag that the processor took back was flushed when it did; one that has no tags names none. */
+static void test_invlpga_without_tag(void **state)
 {
-	struct world *world = begin((struct setup){ .given_tags = true, .tags = 3 });
-	uint32_t tag;
-
 	(void)state;
-	loses(world, (struct named){ 0, 1 });
-	/* the same ASID under other tables, until the tags come round */
-	loses(world, (struct named){ 1, 2 });
-	loses(world, (struct named){ 2, 3 });
-	go(world, (struct named){ 1, 1 }, RHZ_GUEST_KEEP);
-	assert_true(enter(world, 0));
-	exit_ok(world, 0);
-	assert_int_equal(rhz_vcpu_invlpga(world->vcpu[0], &world->cpu[0].cpu, (rhz_gva){ NGPA }, 1,
-	                                  &tag), RHZ_FLUSH_ADDRESS);
-	assert_int_equal(tag, world->at[0].entry.tag);
-	world_end(world);
+	for (unsigned tags = 0; tags < 4; tags += 3) {
+		struct world *world = begin((struct setup){ .given_tags = true, .tags = tags });
+		uint32_t tag = 77;
+
+		for (unsigned i = 0; i < 4; i++)
+			loses(world, (struct named){ i % 3, 1 + i });
+		/* the last has what it had with tags, and without */
+		assert_int_equal(rhz_vcpu_invlpga(world->vcpu[0], &world->cpu[0].cpu,
+		                                  (rhz_gva){ NGPA }, 1, &tag), RHZ_FLUSH_NONE);
+		assert_int_equal(tag, 0);
+		assert_int_equal(rhz_vcpu_invlpga(world->vcpu[0], &world->cpu[0].cpu,
+		                                  (rhz_gva){ NGPA }, 4, &tag),
+		                 tags ? RHZ_FLUSH_ADDRESS : RHZ_FLUSH_NONE);
+		assert_int_equal(!!tag, !!tags);
+		assert_int_equal(STAT(world, flush_address), !!tags);
+		world_end(world);
+	}
 }
 
 int main(void)
@@ -310,9 +358,11 @@ int main(void)
 		cmocka_unit_test(test_while_l2_runs),
 		cmocka_unit_test(test_one_live_tag),
 		cmocka_unit_test(test_entry_of_another_asid),
+		cmocka_unit_test(test_live_tag_built_anew),
+		cmocka_unit_test(test_shared_tables),
 		cmocka_unit_test(test_invlpga),
 		cmocka_unit_test(test_invlpga_own),
-		cmocka_unit_test(test_invlpga_after_renewal),
+		cmocka_unit_test(test_invlpga_without_tag),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
