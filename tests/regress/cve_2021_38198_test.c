@@ -65,10 +65,48 @@ static void test_paths(void **state)
 	}
 }
 
+/* L1's EPT: one table below four entries, which differ in what they allow. */
+static void test_ept_paths(void **state)
+{
+	enum { R = 1, X = 4 };
+	static const unsigned bits[PATHS] = { R | W | X, R | X, R | W, X };
+	static const unsigned access[] = { READ, WRITE, FETCH };
+
+	(void)state;
+	for (unsigned first = 0; first < PATHS * 3; first++) {
+		unsigned level = first % 3 + 2;
+		struct world *world = world_make(&(struct setup){ .mode = RHZ_PAGING_4LEVEL,
+			.nested = RHZ_EPT_4LEVEL });
+		uint64_t root = table_new(world), below;
+
+		map(world, root, 0x5000, 0x1000, R | W | X);
+		below = entry_get(world, root, 0x5000, level) & FRAME;
+		for (unsigned i = 0; i < PATHS; i++) {
+			uint64_t ngpa = (uint64_t)i << (12 + 9 * (level - 1));
+
+			guest_put(world, entry_at(world, root, ngpa, level), 8, below | bits[i]);
+		}
+		ept_ok(world, 0, root | 6 | 3 << 3, 1, RHZ_GUEST_KEEP);
+		for (unsigned n = 0; n < 3 * 2 * PATHS; n++) {
+			unsigned path = (first / 3 + n / 3 * (first & 1 ? 3 : 1)) % PATHS;
+			uint64_t ngpa = (uint64_t)path << (12 + 9 * (level - 1)) | 0x5000;
+
+			if (bits[path] >> n % 3 & 1)
+				reaches(world, ngpa, access[n % 3], 0x1000);
+			else
+				exits_on(world, 0, ngpa, access[n % 3], RHZ_L1_EPT_VIOLATION,
+				         1u << n % 3 | bits[path] << 3 | RHZ_EPT_QUAL_GVA |
+				         RHZ_EPT_QUAL_FINAL);
+		}
+		world_end(world);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_paths),
+		cmocka_unit_test(test_ept_paths),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -78,11 +78,45 @@ static void test_no_memory(void **state)
 	}
 }
 
+/* The same for L2 by L1's nested tables: an entry and an exit, at each allocation. */
+static void test_nested_no_memory(void **state)
+{
+	(void)state;
+	for (unsigned n = 1, done = 0; !done; n++) {
+		struct world *world = world_make(&(struct setup){ .mode = RHZ_PAGING_4LEVEL,
+			.amd = true, .nested = RHZ_NPT_5LEVEL, .given_roots = true,
+			.policy = RHZ_ROOTS_CURRENT_FIRST });
+		uint64_t root = table_new(world);
+		struct rhz_regs l1 = regs_of(RHZ_PAGING_4LEVEL, table_new(world));
+		bool failed = false;
+
+		map(world, root, 0x5000, 0x1000, PWU);
+		map(world, l1.cr3, 0x5000, 0x2000, PWU);
+		start(world, 0, root);
+		reaches(world, 0x5000, WRITE, 0x1000);
+		rhz_vm_shrink(world->vm, 0);
+		world->fail_at = n;
+		if (nested_entry(world, 0, &l1, 1, RHZ_GUEST_FLUSH_ASID) != RHZ_LOAD_OK) {
+			failed = true;
+			assert_int_equal(rhz_vcpu_context(world->vcpu[0]), RHZ_CONTEXT_L1);
+			assert_int_equal(rhz_vcpu_regs(world->vcpu[0])->cr3, root);
+			reaches(world, 0x5000, WRITE, 0x1000);
+			nested_ok(world, 0, &l1, 1, RHZ_GUEST_FLUSH_ASID);
+		}
+		reaches(world, 0x5000, WRITE, 0x2000);
+		exit_ok(world, 0);
+		reaches(world, 0x5000, WRITE, 0x1000);
+		done = !failed && world->fail_at;
+		world_end(world);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_refused),
 		cmocka_unit_test(test_no_memory),
+		cmocka_unit_test(test_nested_no_memory),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

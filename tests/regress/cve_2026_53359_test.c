@@ -82,11 +82,78 @@ static void test_one_frame_in_many_roles(void **state)
 	world_end(world);
 }
 
+/* EPT's A, D and depth: EPTP for a table [SDM3 24.6.11]. */
+static uint64_t eptp_of(uint64_t table, bool ad)
+{
+	return table | 6 | 3 << 3 | (ad ? 64 : 0);
+}
+
+/*
+ * One table as L1's own page table and as its nested one at once, under one root each: L1's NX and
+ * keys mean one thing here, another there, and no leaf of the one may stand in the other's tree.
+ */
+static void test_nested_and_own(void **state)
+{
+	struct world *world = world_make(&(struct setup){ .mode = RHZ_PAGING_4LEVEL, .amd = true,
+		.nested = RHZ_NPT_4LEVEL });
+	uint64_t root = table_new(world);
+	struct rhz_regs l1 = regs_of(RHZ_PAGING_4LEVEL, root);
+
+	(void)state;
+	map(world, root, 0x5000, 0x1000, PWU | KEY(1));
+	map(world, root, 0x6000, 0x2000, P | W);
+	map_window(world, root);
+	start(world, 0, root);
+	for (unsigned n = 0; n < 3; n++) {
+		uint64_t gpa = n & 1 ? 0x3000 : 0x1000, spte;
+
+		reaches(world, 0x5000, USER | WRITE, gpa);
+		reaches(world, 0x6000, WRITE, 0x2000);
+		spte = leaf_of(world, 0, 0x5000, &(unsigned){ 0 });
+		assert_int_equal(spte & KEY(15), KEY(1));
+		nested_ok(world, 0, &l1, 1, RHZ_GUEST_KEEP);
+		reaches(world, 0x5000, WRITE, gpa);
+		assert_int_equal(leaf_of(world, 0, 0x5000, &(unsigned){ 0 }) & KEY(15), 0);
+		npf(world, 0x6000, READ, RHZ_NPF_FINAL | RHZ_PF_P | RHZ_PF_U);
+		exit_ok(world, 0);
+		gpa ^= 0x2000;
+		entry_store(world, 0, root, 0x5000, 1, gpa | PWU | A | D | KEY(1));
+		load_ok(world, 0, root);
+		reaches(world, 0x5000, USER | WRITE, gpa);
+	}
+	host_takes_all(world);
+	world_end(world);
+}
+
+/* One EPT with A and D bits and without: what may stand in the one may not in the other. */
+static void test_nested_without_ad(void **state)
+{
+	struct world *world = world_make(&(struct setup){ .mode = RHZ_PAGING_4LEVEL,
+		.nested = RHZ_EPT_4LEVEL, .ept_ad = true });
+	uint64_t root = table_new(world);
+
+	(void)state;
+	map(world, root, 0x5000, 0x1000, PWU);
+	map_at(world, root, 0x800000, 0x400000, PWU, 2);
+	for (unsigned n = 0; n < 4; n++) {
+		ept_ok(world, 0, eptp_of(root, n & 1), 1, RHZ_GUEST_KEEP);
+		reaches(world, 0x5000, n < 2 ? READ : WRITE, 0x1000);
+		reaches(world, 0x812345, n < 2 ? READ : WRITE, 0x412345);
+		/* A is bit 8, D bit 9; set only where there are such bits */
+		assert_int_equal(entry_get(world, root, 0x5000, 1) >> 8 & 3, n ? n / 3 * 2 + 1 : 0);
+		exit_ok(world, 0);
+	}
+	host_takes_all(world);
+	world_end(world);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_piece_or_table),
 		cmocka_unit_test(test_one_frame_in_many_roles),
+		cmocka_unit_test(test_nested_and_own),
+		cmocka_unit_test(test_nested_without_ad),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

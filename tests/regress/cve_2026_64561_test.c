@@ -115,6 +115,70 @@ static void test_doomed_is_not_inherited(void **state)
 	world_end(world);
 }
 
+/* The same with L1's roots and L2's: each fault reclaims, and takes none of them. */
+static void test_nested_reclaim(void **state)
+{
+	static const enum rhz_paging_kind kinds[] = { RHZ_NPT_4LEVEL, RHZ_NPT_5LEVEL };
+
+	(void)state;
+	for (unsigned i = 0; i < 2 * 3; i++) {
+		enum rhz_paging mode = RHZ_PAGING_PAE + i % 2;
+		struct world *world = world_make(&(struct setup){ .mode = mode, .amd = true,
+			.nested = kinds[i / 2 % 2], .quota = RHZ_MIN_SHADOW_PAGES });
+		uint64_t root = table_new(world);
+		struct rhz_regs l1 = regs_of(mode, table_new(world));
+
+		for (unsigned n = 0; n < 24; n++) {
+			map(world, root, n * 0x4000000ull, n * 0x1000, PWU);
+			map(world, l1.cr3, n * 0x4000000ull, n * 0x2000, PWU);
+		}
+		start(world, 0, root);
+		for (unsigned n = 0; n < 48; n++) {
+			reaches(world, n % 24 * 0x4000000ull, WRITE, n % 24 * 0x1000);
+			nested_ok(world, 0, &l1, 1 + n % 2, RHZ_GUEST_KEEP);
+			reaches(world, n % 24 * 0x4000000ull, WRITE, n % 24 * 0x2000);
+			reaches(world, (n + 1) % 24 * 0x4000000ull, WRITE, (n + 1) % 24 * 0x2000);
+			exit_ok(world, 0);
+		}
+		world_end(world);
+	}
+}
+
+/*
+ * Nested tables of four levels, on a processor of five, that are also the child of others of five:
+ * the page above them, their own, and the child are three.
+ */
+static void test_nested_child_and_root(void **state)
+{
+	struct world *world = world_make(&(struct setup){ .mode = RHZ_PAGING_5LEVEL, .amd = true,
+		.nested = RHZ_NPT_5LEVEL, .vcpus = 2 });
+	struct rhz_regs deep = regs_of(RHZ_PAGING_5LEVEL, table_new(world)), flat;
+
+	(void)state;
+	map(world, deep.cr3, 0x5000, 0x1000, PWU);
+	flat = regs_of(RHZ_PAGING_4LEVEL, entry_get(world, deep.cr3, 0x5000, 5) & FRAME);
+	for (unsigned n = 0; n < 3; n++) {
+		nested_ok(world, 0, &deep, 1, RHZ_GUEST_KEEP);
+		nested_ok(world, 1, &flat, 1, RHZ_GUEST_KEEP);
+		reaches(world, 0x5000, WRITE, 0x1000);
+		reaches_on(world, 1, 0x5000, WRITE, 0x1000);
+		assert_int_equal(world->at[1].entry.levels, 5);
+		assert_true(world->at[0].entry.root.v != world->at[1].entry.root.v);
+		/* the child goes with its entry; the root stays in use */
+		guest_poke(world, deep.cr3, 8, 0);
+		nested_ok(world, 0, &deep, 1, RHZ_GUEST_FLUSH_ASID);
+		npf(world, 0x5000, READ, RHZ_NPF_FINAL | RHZ_PF_U);
+		reaches_on(world, 1, 0x5000, WRITE, 0x1000);
+		exits_on(world, 1, 1ull << 48 | 0x5000, READ, RHZ_L1_NPF,
+		         RHZ_NPF_FINAL | RHZ_PF_U);
+		rhz_vm_shrink(world->vm, 0);
+		audit(world);
+		reaches_on(world, 1, 0x5000, WRITE, 0x1000);
+		guest_poke(world, deep.cr3, 8, flat.cr3 | PWU);
+	}
+	world_end(world);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -122,6 +186,8 @@ int main(void)
 		cmocka_unit_test(test_child_and_root),
 		cmocka_unit_test(test_long_and_pae),
 		cmocka_unit_test(test_doomed_is_not_inherited),
+		cmocka_unit_test(test_nested_reclaim),
+		cmocka_unit_test(test_nested_child_and_root),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -39,10 +39,47 @@ static void test_link(void **state)
 	}
 }
 
+/*
+ * L1's nested tables: a table of several roots is written by one vCPU, then linked at a place where
+ * nothing was; another vCPU, in L2 all the while, follows the new link.
+ */
+static void test_nested_link(void **state)
+{
+	struct world *world = world_make(&(struct setup){ .mode = RHZ_PAGING_4LEVEL, .amd = true,
+		.nested = RHZ_NPT_4LEVEL, .vcpus = 2 });
+	const uint64_t far = 0x4000000000;
+	uint64_t root = table_new(world);
+	struct rhz_regs l1 = regs_of(RHZ_PAGING_4LEVEL, table_new(world)), second = l1;
+
+	(void)state;
+	map_window(world, root);
+	start(world, 0, root);
+	start(world, 1, root);
+	map(world, l1.cr3, 0x5000, 0x1000, PWU);
+	map(world, l1.cr3, 0x6000, 0x2000, PWU);
+	map(world, l1.cr3, far + 0x40000000, 0x3000, PWU);
+	/* a second root, which shares all below */
+	second.cr3 = table_new(world);
+	guest_put(world, second.cr3, 8, guest_get(world, l1.cr3, 8));
+	for (unsigned vcpu = 0; vcpu < 2; vcpu++) {
+		nested_ok(world, vcpu, vcpu ? &l1 : &second, 1, RHZ_GUEST_KEEP);
+		reaches_on(world, vcpu, 0x5000, WRITE, 0x1000);
+		reaches_on(world, vcpu, 0x6000, WRITE, 0x2000);
+	}
+	reaches_on(world, 1, far + 0x40000000, WRITE, 0x3000);
+	exit_ok(world, 0);
+	entry_store(world, 0, l1.cr3, 0x6000, 1, 0x4000 | PWU | A | D);
+	assert_int_equal(VM_STAT(world, mmu_unsync), 1);
+	entry_store(world, 0, l1.cr3, far, 3, entry_get(world, l1.cr3, 0x5000, 3));
+	reaches_on(world, 1, far + 0x6000, WRITE, 0x4000);
+	world_end(world);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_link),
+		cmocka_unit_test(test_nested_link),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

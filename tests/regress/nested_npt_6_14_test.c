@@ -36,10 +36,37 @@ static void test_role_is_the_new_context(void **state)
 	}
 }
 
+/* L1's nested tables follow the mode that L1 is in at its VMRUN, at whatever address they are. */
+static void test_role_of_nested_tables(void **state)
+{
+	struct world *world = world_make(&(struct setup){ .mode = RHZ_PAGING_4LEVEL, .amd = true,
+		.nested = RHZ_NPT_4LEVEL });
+	struct rhz_regs l1 = regs_of(RHZ_PAGING_4LEVEL, table_new(world)), without = l1, pae;
+
+	(void)state;
+	without.efer &= ~RHZ_EFER_NXE;
+	pae = regs_of(RHZ_PAGING_PAE, l1.cr3);
+	map(world, l1.cr3, 0x5000, 0x1000, PWU | NX);
+	map(world, l1.cr3, 0x6000, 0x2000, PWU);
+	/* as PAE's, its top entry has reserved bits */
+	for (unsigned n = 0; n < 3; n++) {
+		nested_ok(world, 0, &l1, 1, RHZ_GUEST_KEEP);
+		reaches(world, 0x5000, WRITE, 0x1000);
+		npf(world, 0x5000, FETCH, RHZ_NPF_FINAL | RHZ_PF_P | RHZ_PF_U | RHZ_PF_I);
+		nested_ok(world, 0, &without, 1, RHZ_GUEST_KEEP);
+		npf(world, 0x5000, READ, RHZ_NPF_FINAL | RHZ_PF_P | RHZ_PF_U | RHZ_PF_RSVD);
+		reaches(world, 0x6000, FETCH, 0x2000);
+		nested_ok(world, 0, &pae, 1, RHZ_GUEST_KEEP);
+		npf(world, 0x6000, READ, RHZ_NPF_FINAL | RHZ_PF_P | RHZ_PF_U | RHZ_PF_RSVD);
+	}
+	world_end(world);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_role_is_the_new_context),
+		cmocka_unit_test(test_role_of_nested_tables),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -44,10 +44,54 @@ static void test_worst_case(void **state)
 	}
 }
 
+/* Nested tables less deep than the processor's: pages above their top, and pieces below. */
+static void test_nested_worst_case(void **state)
+{
+	static const enum rhz_paging_kind kinds[] = { RHZ_NPT_5LEVEL, RHZ_EPT_5LEVEL };
+
+	(void)state;
+	for (unsigned i = 0; i < 8; i++) {
+		enum rhz_paging mode = i & 1 ? RHZ_PAGING_4LEVEL + i / 4 : RHZ_PAGING_32 + i / 2;
+		bool ept = i & 1, gib = mode >= RHZ_PAGING_4LEVEL;
+		struct world *world = world_make(&(struct setup){ .mode = mode, .amd = !ept,
+			.nested = kinds[ept], .quota = RHZ_MIN_SHADOW_PAGES,
+			.options = RHZ_NO_LARGE_PAGES });
+		uint64_t root = table_new(world), table = table_new(world), far;
+		struct rhz_regs nested = regs_of(mode, table);
+
+		if (ept)
+			nested.cr3 |= 6 | (mode_levels(world) - 1) << 3;
+		map(world, root, 0x5000, 0x3000, PWU);
+		if (!ept)
+			start(world, 0, root);
+		for (unsigned n = 0; n < 3; n++) {
+			far = n * 0x40000000ull;
+			map(world, table, far + 0x5000, 0x1000, PWU);
+			map_at(world, table, far + 0x800000, 0x400000, PWU, 2);
+			if (gib)
+				map_at(world, table, 0x8000000000 + far, 0, PWU, 3);
+		}
+		for (unsigned n = 0; n < 12; n++) {
+			far = n % 3 * 0x40000000ull;
+			nested_ok(world, 0, &nested, 1, RHZ_GUEST_KEEP);
+			reaches(world, far + 0x5000, WRITE, 0x1000);
+			reaches(world, far + 0x812345, WRITE, 0x412345);
+			if (gib)
+				reaches(world, 0x8000612345 + far, WRITE, 0x612345);
+			assert_true(VM_STAT(world, mmu_shadow_pages) <= RHZ_MIN_SHADOW_PAGES);
+			exit_ok(world, 0);
+			if (!ept)
+				reaches(world, 0x5000, WRITE, 0x3000);
+		}
+		world_end(world);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_worst_case),
+		cmocka_unit_test(test_nested_worst_case),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
