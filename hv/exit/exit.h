@@ -19,7 +19,13 @@ void exit_msr(struct guest *g);
 void exit_io(struct guest *g);
 void exit_smi(struct guest *g);
 void exit_invd(struct guest *g);
-void exit_svm_instruction(struct guest *g);
+void exit_vmrun(struct guest *g);
+void exit_vmload(struct guest *g);
+void exit_vmsave(struct guest *g);
+void exit_stgi(struct guest *g);
+void exit_clgi(struct guest *g);
+void exit_invlpga(struct guest *g);
+void exit_svm_undefined(struct guest *g);
 
 /* Under shadow paging only. */
 void exit_pf(struct guest *g);

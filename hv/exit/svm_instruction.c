@@ -20,23 +20,52 @@ static void copy_state(struct vmcb *to, const struct vmcb *from)
 	to->gs = from->gs;
 	to->ldtr = from->ldtr;
 	to->tr = from->tr;
-	memcpy(&to->star, &from->star, offsetof(struct vmcb, cr2) - offsetof(struct vmcb, star));
+	__builtin_memcpy(&to->star, &from->star,
+	                 offsetof(struct vmcb, cr2) - offsetof(struct vmcb, star));
 }
 
-/* The page that rAX names; null: #GP. */
+/* rAX as an address. */
+static uint64_t address_in_rax(const struct guest *g)
+{
+	return gva_is_64bit(g) ? g->reg[REG_RAX] : (uint32_t)g->reg[REG_RAX];
+}
+
+/*
+ * The page that rAX names, or null: #GP. It is L2's block, or the one beside it that was named
+ * last: there L1 keeps its own state. What is RAM stays RAM.
+ */
 static struct vmcb *operand(struct guest *g, uint64_t gpa)
 {
+	struct nsvm *nsvm = g->nsvm;
+
 	if (gpa % PAGE_BYTES)
 		return NULL;
-	if (g->nsvm->block && g->nsvm->block_gpa == gpa)
-		return g->nsvm->block;
-	return guest_memory_at(g, gpa, PAGE_BYTES);
+	if (nsvm->block && nsvm->block_gpa == gpa)
+		return nsvm->block;
+	if (!nsvm->state || nsvm->state_gpa != gpa) {
+		nsvm->state = guest_memory_at(g, gpa, PAGE_BYTES);
+		nsvm->state_gpa = gpa;
+	}
+	return nsvm->state;
 }
 
-static void move_state(struct guest *g, uint64_t gpa, bool load, uint64_t rip)
+/*
+ * Of what L1 does not intercept, L2 has VMLOAD and VMSAVE, by L1's physical addresses. The others
+ * would be L1's own affair, and no hypervisor leaves them to its guest.
+ */
+HV_INLINE void move_state(struct guest *g, bool load)
 {
-	struct vmcb *block = operand(g, gpa), *state = g->vmcb_of[L1];
+	const uint64_t gpa = address_in_rax(g);
+	struct vmcb *block, *state = g->vmcb_of[L1];
+	uint64_t rip;
 
+	if (!g->svme) {
+		event_ud(g);
+		return;
+	}
+	if (!insn_end(g, SVM_BYTES, &rip))
+		return;
+	block = operand(g, gpa);
 	if (!block) {
 		event_gp(g);
 		return;
@@ -50,53 +79,69 @@ static void move_state(struct guest *g, uint64_t gpa, bool load, uint64_t rip)
 	event_skip_to(g, rip);
 }
 
-static void flush_address(struct guest *g, uint64_t rip)
+void exit_vmload(struct guest *g)
 {
-	const uint64_t gva = gva_is_64bit(g) ? g->reg[REG_RAX] : (uint32_t)g->reg[REG_RAX];
+	move_state(g, true);
+}
+
+void exit_vmsave(struct guest *g)
+{
+	move_state(g, false);
+}
+
+/* L1's own instruction, which ends at *rip; false: nothing more is to be done for it now. */
+HV_INLINE bool is_l1s(struct guest *g, uint64_t *rip)
+{
+	if (__builtin_expect(!g->svme || g->in_l2, 0)) {
+		event_ud(g);
+		return false;
+	}
+	return insn_end(g, SVM_BYTES, rip);
+}
+
+void exit_vmrun(struct guest *g)
+{
+	uint64_t rip;
+
+	if (is_l1s(g, &rip))
+		nsvm_enter(g, address_in_rax(g), rip);
+}
+
+void exit_stgi(struct guest *g)
+{
+	uint64_t rip;
+
+	if (!is_l1s(g, &rip))
+		return;
+	event_skip_to(g, rip);
+	gif_set(g);
+}
+
+void exit_clgi(struct guest *g)
+{
+	uint64_t rip;
+
+	if (!is_l1s(g, &rip))
+		return;
+	event_skip_to(g, rip);
+	gif_clear(g);
+}
+
+void exit_invlpga(struct guest *g)
+{
+	uint64_t rip;
 	uint32_t tag;
 
-	if (rhz_vcpu_invlpga(g->mmu, &g->cpu, (rhz_gva){ gva }, (uint32_t)g->reg[REG_RCX],
-	                     &tag) == RHZ_FLUSH_ADDRESS)
-		invlpga(gva, tag);
+	if (!is_l1s(g, &rip))
+		return;
+	if (rhz_vcpu_invlpga(g->mmu, &g->cpu, (rhz_gva){ address_in_rax(g) },
+	                     (uint32_t)g->reg[REG_RCX], &tag) == RHZ_FLUSH_ADDRESS)
+		invlpga(address_in_rax(g), tag);
 	event_skip_to(g, rip);
 }
 
-void exit_svm_instruction(struct guest *g)
+/* VMMCALL; SKINIT, INVLPGB and TLBSYNC, which L1 does not have. */
+void exit_svm_undefined(struct guest *g)
 {
-	const uint64_t rax = g->reg[REG_RAX], gpa = gva_is_64bit(g) ? rax : (uint32_t)rax;
-	const uint32_t code = (uint32_t)g->vmcb->exit_code;
-	uint64_t rip;
-
-	/*
-	 * Of what L1 does not intercept, L2 has VMLOAD and VMSAVE, by L1's physical addresses. The
-	 * others would be L1's own affair, and no hypervisor leaves them to its guest.
-	 */
-	if (!g->svme || (g->in_l2 && code != EXIT_VMLOAD && code != EXIT_VMSAVE)) {
-		event_ud(g);
-		return;
-	}
-	if (!insn_end(g, SVM_BYTES, &rip))
-		return;
-	switch (code) {
-	case EXIT_VMRUN:
-		nsvm_enter(g, gpa, rip);
-		return;
-	case EXIT_VMLOAD:
-	case EXIT_VMSAVE:
-		move_state(g, gpa, code == EXIT_VMLOAD, rip);
-		return;
-	case EXIT_STGI:
-		event_skip_to(g, rip);
-		gif_set(g);
-		return;
-	case EXIT_CLGI:
-		event_skip_to(g, rip);
-		gif_clear(g);
-		return;
-	case EXIT_INVLPGA:
-		flush_address(g, rip);
-		return;
-	default: /* VMMCALL; SKINIT, INVLPGB and TLBSYNC, which L1 does not have */
-		event_ud(g);
-	}
+	event_ud(g);
 }

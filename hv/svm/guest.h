@@ -43,13 +43,14 @@ struct guest {
 	uint64_t state_pa; /* of L1's block, which has what VMLOAD loads, for L2 as well */
 
 	bool shadow; /* the processor walks our tables of those of L1, or L2, whoever runs */
-	/* Any of these makes a turn of the loop a special one; a single test tells. */
+	/* Any makes a turn of the loop special, the last two an entry too: one test each. */
 	union {
 		struct {
-			bool in_l2;    /* and not L1 */
-			bool stepping; /* exit/step.c has a say in the next entry */
-			bool watched;  /* statistics now and then, or a trace, are wanted */
+			bool in_l2, unused; /* L2 runs, and not L1 */
+			bool stepping;      /* exit/step.c has a say in the next entry */
+			bool watched;       /* statistics now and then, or a trace, are wanted */
 		};
+		struct { uint16_t nested, entry_is_special; };
 		uint32_t special;
 	};
 	bool gif;      /* L1's */

@@ -82,7 +82,7 @@ static inline void prepare(struct guest *g)
 	if (__builtin_expect(g->entry.flush != RHZ_FLUSH_NONE, 0))
 		vmcb->tlb_control = tlb_control(g->entry.flush);
 	vmcb->rax = g->reg[REG_RAX];
-	if (__builtin_expect(g->special, 0))
+	if (__builtin_expect(g->entry_is_special, 0))
 		prepare_specially(g);
 }
 

@@ -20,9 +20,6 @@
 /* What of V_INTR and its like L1 has: no virtual GIF, no AVIC. */
 #define V_FIELDS (V_TPR | V_IRQ | V_PRIORITY | V_IGNORE_TPR | V_INTR_MASKING | V_VECTOR)
 
-/* The control area's bytes that an entry reads, once. */
-enum { CONTROL_BYTES = offsetof(struct vmcb, fetched) };
-
 void nsvm_init(struct guest *g)
 {
 	struct nsvm *nsvm = frames_keep(sizeof(*nsvm));
@@ -146,24 +143,45 @@ static void merge_intercepts(struct guest *g, struct vmcb *l2, const struct vmcb
 	permission_nested(g, l2, control);
 }
 
-static void load_state(struct vmcb *to, const struct vmcb *from)
+/*
+ * Words of L1's block, each read once and never again: its devices may write it meanwhile, and what
+ * was looked at must be what is used.
+ */
+static inline __attribute__((always_inline)) void read_words(void *to, const void *from,
+                                                             unsigned words)
 {
-	memcpy(&to->es, &from->es, 4 * sizeof(from->es)); /* es, cs, ss, ds */
-	to->gdtr = from->gdtr;
-	to->idtr = from->idtr;
-	to->cpl = from->cpl;
-	to->efer = from->efer;
-	to->cr4 = from->cr4;
-	to->cr3 = from->cr3;
-	to->cr0 = from->cr0;
-	to->dr7 = from->dr7;
-	to->dr6 = from->dr6;
-	to->rflags = from->rflags;
-	to->rip = from->rip;
-	to->rsp = from->rsp;
-	to->rax = from->rax;
-	to->cr2 = from->cr2;
+	uint64_t *at = to;
+	const volatile uint64_t *word = from;
+
+#pragma GCC unroll 8
+	for (unsigned i = 0; i < words; i++)
+		at[i] = word[i];
 }
+
+static void read_control(struct vmcb *to, const struct vmcb *from)
+{
+	read_words(&to->intercept_cr, &from->intercept_cr, INTERCEPT_WORDS / 2);
+	read_words(&to->iopm, &from->iopm, 6); /* to interrupt_state */
+	read_words(&to->nested_control, &from->nested_control, 1);
+	read_words(&to->event, &from->event, 2); /* and nested_cr3 */
+	read_words(&to->next_rip, &from->next_rip, 1);
+}
+
+static void read_state(struct vmcb *to, const struct vmcb *from)
+{
+	read_words(&to->es, &from->es, 8); /* es, cs, ss, ds */
+	read_words(&to->gdtr, &from->gdtr, 2);
+	read_words(&to->idtr, &from->idtr, 2);
+	to->cpl = *(const volatile uint8_t *)&from->cpl;
+	read_words(&to->efer, &from->efer, 1);
+	read_words(&to->cr4, &from->cr4, 7); /* cr3, cr0, dr7, dr6, rflags, rip */
+	read_words(&to->rsp, &from->rsp, 1);
+	read_words(&to->rax, &from->rax, 1);
+	read_words(&to->cr2, &from->cr2, 1);
+}
+_Static_assert(offsetof(struct vmcb, interrupt_state) == offsetof(struct vmcb, iopm) + 5 * 8 &&
+               offsetof(struct vmcb, rip) == offsetof(struct vmcb, cr4) + 6 * 8,
+               "runs of words as they are read");
 
 static void use(struct guest *g, unsigned level)
 {
@@ -198,11 +216,10 @@ void nsvm_enter(struct guest *g, uint64_t gpa, uint64_t next)
 	}
 	event_skip_to(g, next);
 	nsvm->rax = g->reg[REG_RAX];
-	if (g->shadow)
+	if (g->shadow && !(g->vmcb->efer & EFER_LMA))
 		nsvm->l1 = *rhz_vcpu_regs(g->mmu);
-	/* Once, and never again: L1's devices may write it meanwhile. */
-	memcpy(control, block, CONTROL_BYTES);
-	load_state(l2, block);
+	read_control(control, block);
+	read_state(l2, block);
 	l2->exit_interrupt = 0;
 	if (!control_is_legal(control) || !(l2->efer & EFER_SVME) || l2->cr4 & ~features.cr4 ||
 	    !switch_to_l2(g, control, l2)) {
@@ -241,7 +258,7 @@ static void save_state(struct guest *g, struct vmcb *block)
 {
 	const struct vmcb *l2 = g->vmcb_of[L2];
 
-	memcpy(&block->es, &l2->es, 4 * sizeof(l2->es));
+	__builtin_memcpy(&block->es, &l2->es, 4 * sizeof(l2->es));
 	block->gdtr = l2->gdtr;
 	block->idtr = l2->idtr;
 	block->cpl = l2->cpl;
@@ -255,7 +272,7 @@ static void save_state(struct guest *g, struct vmcb *block)
 	if (g->nsvm->regs_are_ours) {
 		const struct rhz_regs *regs = rhz_vcpu_regs(g->mmu);
 
-		block->cr0 = registers_cr0(g);
+		block->cr0 = registers_read_cr0(regs, l2);
 		block->cr3 = regs->cr3;
 		block->cr4 = regs->cr4;
 		block->efer = regs->efer | EFER_SVME;
@@ -277,7 +294,7 @@ static void save_control(const struct guest *g, struct vmcb *block)
 	block->interrupt_control = (control->interrupt_control & ~changes) |
 	                           (l2->interrupt_control & changes);
 	block->interrupt_state = l2->interrupt_state;
-	block->exit_interrupt = event_interrupted(l2);
+	block->exit_interrupt = l2->exit_interrupt & EVENT_VALID ? event_interrupted(l2) : 0;
 	block->event = control->event & ~EVENT_VALID;
 	if (features.next_rip)
 		block->next_rip = l2->next_rip;

@@ -12,6 +12,8 @@
 struct nsvm {
 	uint64_t block_gpa;   /* of L2's control block in L1's memory */
 	struct vmcb *block;   /* ... and where we have it */
+	uint64_t state_gpa;   /* the same of another page that VMLOAD or VMSAVE named */
+	struct vmcb *state;
 	struct vmcb control;  /* its control area, read once at the entry */
 	uint64_t rax;         /* L1's at its VMRUN */
 	struct rhz_regs l1;   /* ... and under shadow paging these */

@@ -8,12 +8,6 @@
 #include "svm/nsvm.h"
 #include "svm/screen.h"
 
-/*
- * Bits of CR0 that the control block has as they are: the guest changes TS and MP without an exit
- * [APM2 15.9, CR0_SEL_WRITE], and L2 may page in real mode, which the library does not know of.
- */
-#define CR0_TRUE (CR0_TS | CR0_MP | CR0_PE)
-
 /* What acts on pages of the guest's alone, and must not act where it has no pages. */
 #define CR4_PAGED (RHZ_CR4_SMEP | RHZ_CR4_SMAP | RHZ_CR4_PKE | RHZ_CR4_PGE)
 
@@ -21,7 +15,7 @@ uint64_t registers_cr0(const struct guest *g)
 {
 	if (!g->shadow)
 		return g->vmcb->cr0;
-	return (rhz_vcpu_regs(g->mmu)->cr0 & ~CR0_TRUE) | (g->vmcb->cr0 & CR0_TRUE);
+	return registers_read_cr0(rhz_vcpu_regs(g->mmu), g->vmcb);
 }
 
 uint64_t registers_cr4(const struct guest *g)

@@ -9,7 +9,22 @@
 
 #include <rhizome/rhizome.h>
 
+#include "cpu/x86.h"
+#include "svm/vmcb.h"
+
 struct guest;
+
+/*
+ * Bits of CR0 that the control block has as they are: the guest changes TS and MP without an exit
+ * [APM2 15.9, CR0_SEL_WRITE], and L2 may page in real mode, which the library does not know of.
+ */
+#define CR0_TRUE (CR0_TS | CR0_MP | CR0_PE)
+
+/* CR0 as the guest reads it under shadow paging, 'regs' being the library's. */
+HV_INLINE uint64_t registers_read_cr0(const struct rhz_regs *regs, const struct vmcb *vmcb)
+{
+	return (regs->cr0 & ~CR0_TRUE) | (vmcb->cr0 & CR0_TRUE);
+}
 
 /* Hands the control block's registers to the library: once, before the first entry. */
 void registers_init(struct guest *g);

@@ -34,22 +34,24 @@ static __attribute__((noinline)) enum rhz_load_result switch_ends(struct rhz_vcp
 
 /*
  * To the root that the context was left with, if that fits and nothing is to be done for it but to
- * be counted. False: nothing was done.
+ * be counted and told of flushes. False: nothing was done.
  */
 RHZ_INLINE bool switch_back(struct rhz_vcpu *vcpu, unsigned number, uint64_t cr3,
                             uint32_t guest_asid)
 {
 	struct context *to = &vcpu->context[number];
 	size_t index = vcpu->roots.current[number];
-	const struct rhz_root_entry *entry = &vcpu->roots.entry[index];
+	struct rhz_root_entry *entry = &vcpu->roots.entry[index];
 
 	if (__builtin_expect(index == RHZ_ROOT_NO_ENTRY || !vcpu->swift, 0) ||
 	    __builtin_expect(entry->key.table != (cr3 & to->cr3_mask), 0) ||
 	    __builtin_expect(entry->key.guest_asid != guest_asid, 0) ||
 	    __builtin_expect(entry->key.role != to->role.word, 0) ||
-	    __builtin_expect(!roots_undisturbed(vcpu) || root_lags(vcpu, entry), 0) ||
+	    __builtin_expect(!roots_undisturbed(vcpu), 0) ||
 	    __builtin_expect(!root_is_alone(vcpu, to, index), 0))
 		return false;
+	if (__builtin_expect(root_lags(vcpu, entry), 0))
+		root_catch_up(vcpu, entry);
 	vcpu->stats.root_switches++;
 	vcpu->stats.root_current_reused++;
 	__atomic_store_n(&vcpu->current, number, __ATOMIC_RELAXED);

@@ -128,6 +128,17 @@ const struct rhz_vm_stats *rhz_vm_stats(const struct rhz_vm *vm)
 	return &vm->stats;
 }
 
+/* Bytes 'from' to 'to' of a page: most pages are no tables, which the empty hash chain tells. */
+RHZ_INLINE void page_wrote(struct rhz_vm *vm, struct slot *slot, uint64_t gfn, unsigned from,
+                           unsigned to)
+{
+	uint32_t frame = slot_frame(slot, gfn);
+
+	slot_log_dirty(vm, slot, gfn);
+	if (vm->bucket[frame_hash(vm, frame)])
+		frame_written(vm, frame, from, to);
+}
+
 /* The part of a run of addresses that lies in one slot. */
 static void slot_wrote(struct rhz_vm *vm, struct slot *slot, uint64_t gpa, uint64_t end)
 {
@@ -139,15 +150,30 @@ static void slot_wrote(struct rhz_vm *vm, struct slot *slot, uint64_t gpa, uint6
 		uint64_t gfn = from / RHZ_PAGE_SIZE, next = (gfn + 1) * RHZ_PAGE_SIZE;
 		unsigned to = next < end ? RHZ_PAGE_SIZE : (end - 1) % RHZ_PAGE_SIZE + 1;
 
-		slot_log_dirty(vm, slot, gfn);
-		frame_written(vm, slot_frame(slot, gfn), from % RHZ_PAGE_SIZE, to);
+		page_wrote(vm, slot, gfn, from % RHZ_PAGE_SIZE, to);
 		from = next;
 	}
 }
 
+/* More than a page, or nobody's. */
+static __attribute__((noinline)) void slots_wrote(struct rhz_vm *vm, struct space *space,
+                                                  uint64_t gpa, uint64_t len)
+{
+	uint64_t end = len > UINT64_MAX - gpa ? UINT64_MAX : gpa + len;
+	struct slot *slot = slot_at(space, gpa);
+
+	if (slot && end - slot->start <= slot->bytes) {
+		slot_wrote(vm, slot, gpa, end);
+		return;
+	}
+	/* slot by slot, so that a length past all reason costs no more than the slots */
+	for (unsigned i = 0; i < space->count; i++)
+		slot_wrote(vm, &vm->slot[space->order[i]], gpa, end);
+}
+
 void rhz_vm_wrote(struct rhz_vm *vm, unsigned address_space, rhz_gpa gpa, uint64_t len)
 {
-	uint64_t end = len > UINT64_MAX - gpa.v ? UINT64_MAX : gpa.v + len;
+	uint64_t from = gpa.v % RHZ_PAGE_SIZE;
 	struct space *space;
 	struct slot *slot;
 
@@ -156,13 +182,10 @@ void rhz_vm_wrote(struct rhz_vm *vm, unsigned address_space, rhz_gpa gpa, uint64
 	vm_lock(vm);
 	space = &vm->space[address_space];
 	slot = slot_at(space, gpa.v);
-	if (slot && end - slot->start <= slot->bytes) {
-		slot_wrote(vm, slot, gpa.v, end);
-	} else {
-		/* slot by slot, so that a length past all reason costs no more than the slots */
-		for (unsigned i = 0; i < space->count; i++)
-			slot_wrote(vm, &vm->slot[space->order[i]], gpa.v, end);
-	}
+	if (__builtin_expect(slot && len - 1 < RHZ_PAGE_SIZE - from, 1))
+		page_wrote(vm, slot, gpa.v / RHZ_PAGE_SIZE, (unsigned)from, (unsigned)(from + len));
+	else
+		slots_wrote(vm, space, gpa.v, len);
 	vm_unlock(vm);
 }
 

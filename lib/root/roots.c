@@ -181,13 +181,6 @@ bool roots_give_up_one(struct rhz_vm *vm)
 	return vm->self && root_spare(vm->self);
 }
 
-void root_catch_up(struct rhz_vcpu *vcpu, struct rhz_root_entry *entry)
-{
-	entry->flushes = vcpu->flushes;
-	if (vcpu->context[entry->key.context].unseen)
-		tag_stale(entry);
-}
-
 /*
  * The entry has a root of the guest ASID, whose tag may keep what the processor made by itself. Or
  * it had one: to mark it then is no matter, an insertion gives it another lease.

@@ -8,6 +8,7 @@
 #ifndef RHZ_ROOT_ROOTS_H
 #define RHZ_ROOT_ROOTS_H
 
+#include "root/tag.h"
 #include "root/vcpu.h"
 
 /* The entry of the current context's root; null before the first load and after a drop. */
@@ -108,7 +109,12 @@ RHZ_INLINE bool root_lags(const struct rhz_vcpu *vcpu, const struct rhz_root_ent
 	return entry->flushes != vcpu->flushes;
 }
 
-void root_catch_up(struct rhz_vcpu *vcpu, struct rhz_root_entry *entry);
+RHZ_INLINE void root_catch_up(const struct rhz_vcpu *vcpu, struct rhz_root_entry *entry)
+{
+	entry->flushes = vcpu->flushes;
+	if (vcpu->context[entry->key.context].unseen)
+		tag_stale(entry);
+}
 
 /*
  * Tags that may hold translations by tables that the processor walks itself are flushed before
