@@ -79,7 +79,24 @@ def run_job(options, work, peer, more):
     """(command lines, rows, seconds) of one boot."""
     start = time.monotonic()
     lines, rows = WORKS[work][0](options, peer, *more)
-    return lines, rows, time.monotonic() - start
+    seconds = time.monotonic() - start
+    print(f"{' '.join(map(str, (peer, work, *more)))}: {seconds:.0f} s", file=sys.stderr,
+          flush=True)
+    return lines, rows, seconds
+
+
+def run_jobs(options, jobs):
+    """{job: what run_job returns}; the first that fails ends the program."""
+    with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
+        # The longest are the last in the table: they begin first.
+        begun = {pool.submit(run_job, options, *job): job for job in reversed(jobs)}
+        for each in concurrent.futures.as_completed(begun):
+            if isinstance(each.exception(), (PeerError, OSError)):
+                pool.shutdown(wait=False, cancel_futures=True)
+                work, _, more = begun[each]
+                sys.exit(f"bench/peers.py: {' '.join((work, *map(str, more)))}:"
+                         f" {each.exception()}")
+    return {job: each.result() for each, job in begun.items()}
 
 
 def measure(options):
@@ -91,21 +108,14 @@ def measure(options):
               "figures": {peer: {} for peer in PEERS if peer in options.peers}, "commands": {},
               "seconds": {}}
     start = time.monotonic()
-    with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
-        jobs = [((peer, work, *more), pool.submit(run_job, options, work, peer, more))
-                for work in options.works for peer in result["figures"]
-                for more in WORKS[work][1]]
-        for (peer, *what), job in jobs:
-            try:
-                lines, rows, seconds = job.result()
-            except (PeerError, OSError) as error:
-                pool.shutdown(wait=False, cancel_futures=True)
-                sys.exit(f"bench/peers.py: {' '.join(map(str, what))}: {error}")
-            print(f"{peer}: {' '.join(map(str, what))}, {seconds:.0f} s", file=sys.stderr,
-                  flush=True)
-            result["commands"].setdefault(peer, []).extend(lines)
-            result["seconds"][" ".join(map(str, [peer, *what]))] = round(seconds)
-            result["figures"][peer] |= rows
+    jobs = [(work, peer, more) for work in options.works for peer in result["figures"]
+            for more in WORKS[work][1]]
+    done = run_jobs(options, jobs)
+    for work, peer, more in jobs:
+        lines, rows, seconds = done[work, peer, more]
+        result["commands"].setdefault(peer, []).extend(lines)
+        result["seconds"][" ".join((peer, work, *map(str, more)))] = round(seconds)
+        result["figures"][peer] |= rows
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     result["seconds"] |= {"all": round(time.monotonic() - start),
                           "of processors": round(used.ru_utime + used.ru_stime)}
