@@ -41,10 +41,12 @@ RHZ_INLINE bool switch_back(struct rhz_vcpu *vcpu, unsigned number, uint64_t cr3
 {
 	struct context *to = &vcpu->context[number];
 	size_t index = vcpu->roots.current[number];
-	struct rhz_root_entry *entry = &vcpu->roots.entry[index];
+	struct rhz_root_entry *entry;
 
-	if (__builtin_expect(index == RHZ_ROOT_NO_ENTRY || !vcpu->swift, 0) ||
-	    __builtin_expect(entry->key.table != (cr3 & to->cr3_mask), 0) ||
+	if (__builtin_expect(index == RHZ_ROOT_NO_ENTRY || !vcpu->swift, 0))
+		return false;
+	entry = &vcpu->roots.entry[index];
+	if (__builtin_expect(entry->key.table != (cr3 & to->cr3_mask), 0) ||
 	    __builtin_expect(entry->key.guest_asid != guest_asid, 0) ||
 	    __builtin_expect(entry->key.role != to->role.word, 0) ||
 	    __builtin_expect(!roots_undisturbed(vcpu), 0) ||
