@@ -252,7 +252,10 @@ static uint64_t read_cr(const struct guest *g, unsigned cr)
 	return cr == 3 ? rhz_vcpu_regs(g->mmu)->cr3 : registers_cr4(g);
 }
 
-void exit_cr_read(struct guest *g)
+/* MOV from CR3 to one of the first eight registers in 64-bit code, as above. */
+#define MOV_FROM_CR3 0x00d8200fu
+
+static __attribute__((noinline)) void cr_read_slowly(struct guest *g)
 {
 	const uint64_t value = read_cr(g, (uint32_t)g->vmcb->exit_code - EXIT_CR_READ);
 	struct cr_move move;
@@ -263,6 +266,23 @@ void exit_cr_read(struct guest *g)
 	}
 	set_register(g, move.reg, gva_is_64bit(g) ? 8 : 4, value);
 	event_skip_to(g, move.rip);
+}
+
+void exit_cr_read(struct guest *g)
+{
+	uint32_t bytes;
+	unsigned reg;
+
+	if (__builtin_expect((!gva_code_quick(g, &bytes) && !gva_code_anew(g, &bytes)) ||
+	                     (bytes & MOV_TO_CR3_MASK) != MOV_FROM_CR3, 0)) {
+		cr_read_slowly(g);
+		return;
+	}
+	reg = bytes >> 16 & 7;
+	g->reg[reg] = rhz_vcpu_regs(g->mmu)->cr3;
+	if (reg == REG_RSP)
+		g->vmcb->rsp = g->reg[reg];
+	event_skip_to(g, g->vmcb->rip + 3);
 }
 
 bool cr_move_again(struct guest *g)

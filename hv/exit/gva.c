@@ -91,24 +91,37 @@ static const uint8_t *code_page_nested(struct guest *g, uint64_t page)
 	return trails[index].code;
 }
 
-/* The host page that the shadow tables lead gva to; false if they have none. */
-static bool shadow_page(const struct guest *g, uint64_t gva, uint64_t *page)
+/* Goes by the shadow tables, noting the way; false if they have no leaf for gva. */
+static bool shadow_page(const struct guest *g, uint64_t gva, struct code_page *way, uint64_t *page)
 {
 	const uint64_t address = ((1ull << 52) - 1) & -PAGE_BYTES;
 	uint64_t table = g->entry.root.v;
 	unsigned shift = 12 + 9 * (g->entry.levels - 1u);
 
-	for (;; shift -= 9) {
-		const uint64_t entry = ((const uint64_t *)direct(table))[gva >> shift & 511];
+	for (way->entries = 0;; shift -= 9) {
+		const uint64_t *entry = &((const uint64_t *)direct(table))[gva >> shift & 511];
+		const uint64_t value = *entry;
 
-		if (!(entry & RHZ_PF_P))
+		if (!(value & RHZ_PF_P))
 			return false;
-		table = entry & address;
-		if (shift == 12 || (entry & (1u << 7))) {
+		way->entry[way->entries] = entry;
+		way->value[way->entries++] = value;
+		table = value & address;
+		if (shift == 12 || (value & (1u << 7))) {
 			*page = (table & -(1ull << shift)) | (gva & ((1ull << shift) - PAGE_BYTES));
 			return true;
 		}
 	}
+}
+
+/* From the same root on, the same values are the same way. */
+HV_INLINE bool way_stands(const struct code_page *known)
+{
+	for (uint64_t i = 0; i < known->entries; i++) {
+		if (*known->entry[i] != known->value[i])
+			return false;
+	}
+	return known->entries;
 }
 
 /*
@@ -133,15 +146,18 @@ static const uint8_t *code_page(struct guest *g, uint64_t gva)
 	if (known->gva == code_page_name(g, gva) && known->root == g->entry.root.v &&
 	    known->removals == removals)
 		return known->at;
-	if (shadow_page(g, gva, &page)) {
+	if (shadow_page(g, gva, known, &page)) {
 		/* what is memory stays memory: that it is was looked at before */
-		const uint8_t *at = known->at == direct(page) ? known->at :
-		                    guest_memory_at(g, page, PAGE_BYTES);
-
-		*known = (struct code_page){ code_page_name(g, gva), g->entry.root.v,
-		                             at ? removals : UINT64_MAX, at };
-		return at;
+		if (known->at != direct(page))
+			known->at = guest_memory_at(g, page, PAGE_BYTES);
+		known->gva = code_page_name(g, gva);
+		known->root = g->entry.root.v;
+		known->removals = removals;
+		if (!known->at)
+			known->root = known->entries = 0;
+		return known->at;
 	}
+	known->entries = 0;
 	if (rhz_vcpu_translate(g->mmu, (rhz_gva){ page }, 0, &walk) != RHZ_WALK_OK &&
 	    walk.outcome != RHZ_WALK_RIGHTS)
 		return NULL;
@@ -150,6 +166,13 @@ static const uint8_t *code_page(struct guest *g, uint64_t gva)
 
 bool gva_code_anew(struct guest *g, uint32_t *bytes)
 {
+	struct code_page *known = code_page_of(g, g->vmcb->rip);
+
+	if (known->root == g->entry.root.v && way_stands(known)) {
+		known->removals = g->vm_stats->removals;
+		if (gva_code_quick(g, bytes))
+			return true;
+	}
 	return code_page(g, g->vmcb->rip) && gva_code_quick(g, bytes);
 }
 

@@ -98,6 +98,24 @@ static const void *string_source(struct guest *g, const struct insn *insn, uint6
 	return guest_memory_at(g, walk.gpa.v, 1);
 }
 
+/*
+ * Half a table and more at once is no change of entries: a table that was given up is cleared, to be
+ * anything. Then it is given up here too, and the instruction runs again without us. False: it is in
+ * use, or this was tried at this very element.
+ */
+static bool give_up_table(struct guest *g, uint64_t gpa, uint64_t bytes)
+{
+	static struct { uint64_t gpa, rip, count; } last;
+
+	if (bytes < PAGE_BYTES / 2 || (last.gpa == gpa && last.rip == g->vmcb->rip &&
+	                               last.count == g->reg[REG_RCX]))
+		return false;
+	last.gpa = gpa;
+	last.rip = g->vmcb->rip;
+	last.count = g->reg[REG_RCX];
+	return rhz_vm_unshadow(g->vm, 0, (rhz_gpa){ gpa });
+}
+
 /* STOS and MOVS: at most to the end of the page, so that interrupts are not kept waiting. */
 static bool emulate_string(struct guest *g, const struct insn *insn, uint64_t gpa, void *at,
                            uint64_t next)
@@ -116,6 +134,8 @@ static bool emulate_string(struct guest *g, const struct insn *insn, uint64_t gp
 	count = count < repetitions ? count : repetitions;
 	if (!count)
 		return false;
+	if (give_up_table(g, gpa, count * bytes))
+		return true;
 	if (!runs_free(g, insn))
 		count = 1;
 	g->stores_emulated++;

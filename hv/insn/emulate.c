@@ -2,6 +2,8 @@
 /* The stores themselves, a function an op. Inline assembly, since the flags must be right. */
 #include "insn/emulate.h"
 
+#include <stddef.h>
+
 enum { RAX = 0, RCX = 1, RDX = 2, RBX = 3, RSI = 6, RDI = 7 };
 
 #define CF (1ull << 0)
@@ -181,20 +183,6 @@ static void store(void *at, uint64_t value, unsigned bytes)
 	}
 }
 
-static uint64_t load(const void *at, unsigned bytes)
-{
-	switch (bytes) {
-	case 1:
-		return *(const volatile uint8_t *)at;
-	case 2:
-		return *(const volatile unaligned16 *)at;
-	case 4:
-		return *(const volatile unaligned32 *)at;
-	default:
-		return *(const volatile unaligned64 *)at;
-	}
-}
-
 /* A write of 32 bits clears the upper half, shorter ones keep the rest [APM1 3.1.2]. */
 static void set_register(uint64_t *reg, uint64_t value, unsigned bytes, bool high)
 {
@@ -265,24 +253,70 @@ uint64_t insn_repetitions(const struct insn *insn, const uint64_t reg[16])
 	return insn->repeat ? reg[RCX] & insn_address_mask(insn) : 1;
 }
 
+/* The processor's own string instruction, upwards or downwards. */
+#define REPEAT(insn, down)                                                                       \
+	do {                                                                                     \
+		if (down)                                                                        \
+			__asm__ volatile("std\n\trep " insn "\n\tcld"                            \
+			                 : "+D"(to), "+S"(from), "+c"(count) : "a"(value)          \
+			                 : "memory");                                            \
+		else                                                                             \
+			__asm__ volatile("rep " insn                                             \
+			                 : "+D"(to), "+S"(from), "+c"(count) : "a"(value)          \
+			                 : "memory");                                            \
+	} while (0)
+
+static void repeat_stos(void *to, uint64_t value, uint64_t count, unsigned bytes, bool down)
+{
+	const void *from = NULL;
+
+	switch (bytes) {
+	case 1:
+		REPEAT("stosb", down);
+		return;
+	case 2:
+		REPEAT("stosw", down);
+		return;
+	case 4:
+		REPEAT("stosl", down);
+		return;
+	default:
+		REPEAT("stosq", down);
+	}
+}
+
+static void repeat_movs(void *to, const void *from, uint64_t count, unsigned bytes, bool down)
+{
+	const uint64_t value = 0;
+
+	switch (bytes) {
+	case 1:
+		REPEAT("movsb", down);
+		return;
+	case 2:
+		REPEAT("movsw", down);
+		return;
+	case 4:
+		REPEAT("movsl", down);
+		return;
+	default:
+		REPEAT("movsq", down);
+	}
+}
+
 void insn_perform_string(const struct insn *insn, void *to, const void *from, uint64_t count,
                          uint64_t reg[16], uint64_t rflags)
 {
-	const int64_t step = rflags & DF ? -(int64_t)insn->bytes : insn->bytes;
+	const uint64_t moved = (rflags & DF ? -(uint64_t)insn->bytes : insn->bytes) * count;
 	const bool copies = insn->op == INSN_MOVS;
-	char *at = to;
 
-	for (uint64_t i = 0; i < count; i++, at += step) {
-		const uint64_t value =
-			copies ? load((const char *)from + step * (int64_t)i, insn->bytes)
-			       : reg[RAX];
-
-		store(at, value, insn->bytes);
-	}
-	set_register(&reg[RDI], reg[RDI] + (uint64_t)step * count, insn->address_bytes, false);
 	if (copies)
-		set_register(&reg[RSI], reg[RSI] + (uint64_t)step * count, insn->address_bytes,
-		             false);
+		repeat_movs(to, from, count, insn->bytes, rflags & DF);
+	else
+		repeat_stos(to, reg[RAX], count, insn->bytes, rflags & DF);
+	set_register(&reg[RDI], reg[RDI] + moved, insn->address_bytes, false);
+	if (copies)
+		set_register(&reg[RSI], reg[RSI] + moved, insn->address_bytes, false);
 	if (insn->repeat)
 		set_register(&reg[RCX], reg[RCX] - count, insn->address_bytes, false);
 }

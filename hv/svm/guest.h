@@ -24,9 +24,19 @@ enum { LAST_EXITS = 8, EXIT_KINDS = 24 };
 struct exit_record { uint64_t code, info1, info2, rip; };
 _Static_assert(LAST_EXITS * sizeof(struct exit_record) == 256, "an offset of 8 bits wraps");
 
-/* Where code was found through the shadow tables; good until anything is taken from a table. */
-struct code_page { uint64_t gva, root, removals; const uint8_t *at; };
+/*
+ * Where code was found through the shadow tables: good until anything is taken from a table, and
+ * after that if all entries on the way are what they were.
+ */
 enum { CODE_PAGES = 64, CODE_PAGE_BYTES = 4096 };
+struct code_page {
+	uint64_t gva, root, removals;
+	const uint8_t *at;
+	uint64_t entries;
+	const uint64_t *entry[RHZ_MAX_LEVELS];
+	uint64_t value[RHZ_MAX_LEVELS];
+	uint64_t unused; /* places are found by a shift */
+};
 
 /* What exits for our sake, whoever runs; and what more where our tables shadow. */
 struct intercepts {
