@@ -94,14 +94,57 @@ bool insn_end(struct guest *g, unsigned opcode_bytes, uint64_t *rip)
 	return true;
 }
 
-bool insn_operand(struct guest *g, unsigned opcode_bytes, struct insn_operand *operand)
+/*
+ * Instructions decoded before, by their bytes: what they mean depends on nothing else but the width
+ * of the code and what was looked for, an operand behind so many bytes or (0) a store.
+ */
+enum { DECODED = 16 };
+struct insn_window { uint64_t low, high; } __attribute__((may_alias, packed));
+static struct decoded { struct insn_window bytes; unsigned bits, wanted; struct insn insn; }
+decoded[DECODED];
+
+static __attribute__((noinline)) enum insn_decoded decode_anew(struct insn *insn, const uint8_t *at,
+                                                               unsigned count, unsigned bits,
+                                                               unsigned opcode_bytes,
+                                                               struct decoded *place)
+{
+	enum insn_decoded result = INSN_CUT;
+
+	if (opcode_bytes)
+		result = insn_decode_operand(insn, at, count, bits, opcode_bytes);
+	else if (count)
+		result = insn_decode(insn, at, count, bits);
+	if (result == INSN_OK && count == INSN_MAX) {
+		memcpy(&place->bytes, at, sizeof(place->bytes));
+		place->bits = bits;
+		place->wanted = opcode_bytes;
+		place->insn = *insn;
+	}
+	return result;
+}
+
+static enum insn_decoded decode(struct guest *g, struct insn *insn, unsigned opcode_bytes)
 {
 	uint8_t buffer[INSN_BUFFER];
+	const unsigned bits = insn_bits(g);
 	unsigned count;
 	const uint8_t *at = code(g, buffer, &count);
+	const struct insn_window *bytes = (const struct insn_window *)at;
+	struct decoded *place = &decoded[(g->vmcb->rip ^ g->vmcb->rip >> 4) % DECODED];
+
+	if (__builtin_expect(count != INSN_MAX || bytes->low != place->bytes.low ||
+	                     bytes->high != place->bytes.high || bits != place->bits ||
+	                     opcode_bytes != place->wanted, 0))
+		return decode_anew(insn, at, count, bits, opcode_bytes, place);
+	*insn = place->insn;
+	return INSN_OK;
+}
+
+bool insn_operand(struct guest *g, unsigned opcode_bytes, struct insn_operand *operand)
+{
 	struct insn insn;
 
-	if (insn_decode_operand(&insn, at, count, insn_bits(g), opcode_bytes) != INSN_OK)
+	if (decode(g, &insn, opcode_bytes) != INSN_OK)
 		return false;
 	operand->rip = insn_advance(g, insn.length);
 	operand->reg = insn.reg;
@@ -120,40 +163,9 @@ bool insn_is_invpcid(struct guest *g)
 	       at[opcode + 1] == 0x38 && at[opcode + 2] == 0x82;
 }
 
-/* Stores decoded before, by their bytes: what they mean depends on nothing else but the width. */
-enum { STORES = 16 };
-struct insn_window { uint64_t low, high; } __attribute__((may_alias, packed));
-static struct known_store { struct insn_window bytes; unsigned bits; struct insn insn; }
-stores[STORES];
-
-static __attribute__((noinline)) enum insn_decoded decode_anew(struct insn *insn, const uint8_t *at,
-                                                               unsigned count, unsigned bits,
-                                                               struct known_store *store)
-{
-	const enum insn_decoded result = count ? insn_decode(insn, at, count, bits) : INSN_CUT;
-
-	if (result == INSN_OK && count == INSN_MAX) {
-		memcpy(&store->bytes, at, sizeof(store->bytes));
-		store->bits = bits;
-		store->insn = *insn;
-	}
-	return result;
-}
-
 enum insn_decoded insn_at_rip(struct guest *g, struct insn *insn)
 {
-	uint8_t buffer[INSN_BUFFER];
-	const unsigned bits = insn_bits(g);
-	unsigned count;
-	const uint8_t *at = code(g, buffer, &count);
-	const struct insn_window *bytes = (const struct insn_window *)at;
-	struct known_store *store = &stores[(g->vmcb->rip ^ g->vmcb->rip >> 4) % STORES];
-
-	if (__builtin_expect(count != INSN_MAX || bytes->low != store->bytes.low ||
-	                     bytes->high != store->bytes.high || bits != store->bits, 0))
-		return decode_anew(insn, at, count, bits, store);
-	*insn = store->insn;
-	return INSN_OK;
+	return decode(g, insn, 0);
 }
 
 uint8_t insn_opcode(struct guest *g, unsigned *length)

@@ -99,9 +99,9 @@ static const void *string_source(struct guest *g, const struct insn *insn, uint6
 }
 
 /*
- * Half a table and more at once is no change of entries: a table that was given up is cleared, to be
- * anything. Then it is given up here too, and the instruction runs again without us. False: it is in
- * use, or this was tried at this very element.
+ * Half a table and more at once is no change of entries: a table that was given up is cleared, to
+ * be anything. Then it is given up here too, and the instruction runs again without us. False: it
+ * is in use, or this was tried at this very element.
  */
 static bool give_up_table(struct guest *g, uint64_t gpa, uint64_t bytes)
 {

@@ -17,6 +17,7 @@
 enum { CODE = 0x1000, TABLES = 0x3000, MEMORY = 0x9000 };
 
 struct features features;
+struct own_memory own_memory;
 static uint8_t memory[MEMORY];
 static struct vmcb vmcb;
 static struct guest g = { .vmcb = &vmcb, .vmcb_of = { &vmcb } };
