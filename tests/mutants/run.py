@@ -143,10 +143,10 @@ def plan(base, mutant):
     nested = mutant.where.startswith("tests/mutants/nested")
     modes = NESTED_MODES + MODES if nested else MODES + NESTED_MODES
     stem = pathlib.Path(mutant.file).stem
-    slow = ("unit/shadow/large", "unit/guest/access", "unit/direct/map")
+    slow = ("unit/shadow/large", "unit/guest/access", "unit/direct/map", "unit/api/allocation")
     units = [n for n in base.programs if n.startswith("unit/")]
     own = [n for n in units if room(n) == here or nested and room(n) == "nested"]
-    own.sort(key=lambda n: (n.split("/")[2] != stem, n in slow))
+    own.sort(key=lambda n: (nested and room(n) != "nested", n.split("/")[2] != stem, n in slow))
     regress = [n for n in base.programs if n.startswith("regress/")]
     linked = [f"regress/{n}" for n in mutant.regress]
 

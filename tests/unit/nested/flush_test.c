@@ -306,6 +306,33 @@ static void test_invlpga(void **state)
 	}
 }
 
+/* Of an ASID's tags the live one is meant; one that will be flushed whole needs nothing. */
+static void test_invlpga_live(void **state)
+{
+	struct world *world = begin((struct setup){ 0 });
+	struct rhz_vcpu *vcpu = world->vcpu[0];
+	const struct rhz_cpu *cpu = &world->cpu[0].cpu;
+	uint32_t tag, live;
+
+	(void)state;
+	for (unsigned n = 0; n < 3; n++) {
+		loses(world, (struct named){ n, 1 });
+		go(world, (struct named){ n, 1 }, RHZ_GUEST_KEEP);
+		assert_true(enter(world, 0));
+		live = world->at[0].entry.tag;
+		exit_ok(world, 0);
+		assert_int_equal(rhz_vcpu_invlpga(vcpu, cpu, (rhz_gva){ NGPA }, 1, &tag),
+		                 RHZ_FLUSH_ADDRESS);
+		assert_int_equal(tag, live);
+	}
+	ask(world, CONTROL_ALL);
+	assert_int_equal(rhz_vcpu_invlpga(vcpu, cpu, (rhz_gva){ NGPA }, 1, &tag), RHZ_FLUSH_NONE);
+	assert_true(loses(world, (struct named){ 2, 1 }));
+	ask(world, ASID_1);
+	assert_int_equal(rhz_vcpu_invlpga(vcpu, cpu, (rhz_gva){ NGPA }, 1, &tag), RHZ_FLUSH_NONE);
+	world_end(world);
+}
+
 /* INVLPGA of ASID 0 is L1's INVLPG. */
 static void test_invlpga_own(void **state)
 {
@@ -361,6 +388,7 @@ int main(void)
 		cmocka_unit_test(test_live_tag_built_anew),
 		cmocka_unit_test(test_shared_tables),
 		cmocka_unit_test(test_invlpga),
+		cmocka_unit_test(test_invlpga_live),
 		cmocka_unit_test(test_invlpga_own),
 		cmocka_unit_test(test_invlpga_without_tag),
 	};
