@@ -57,7 +57,7 @@ void exception_handle(struct exception_frame *frame)
 		nmi_taken = true;
 		return;
 	}
-	for (const struct fixup *f = fixups_start; f < fixups_end; f++) {
+	for (const struct fixup *f = fixups_start; f != fixups_end; f++) {
 		if (f->at == frame->rip && frame->vector == VECTOR_GP) {
 			frame->rip = f->resume;
 			return;

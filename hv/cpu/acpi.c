@@ -63,9 +63,12 @@ static const struct rsdp *find_rsdp(uint64_t from, uint64_t bytes)
 /* The MADT's entry at an offset, which moves on behind it; null: no more. */
 static uint8_t *next_entry(unsigned *at)
 {
-	uint8_t *entry = (uint8_t *)madt + *at;
+	uint8_t *entry;
 
-	if (!madt || *at + 8 > madt->length || entry[1] < 2)
+	if (!madt || *at + 8 > madt->length)
+		return NULL;
+	entry = (uint8_t *)madt + *at;
+	if (entry[1] < 2)
 		return NULL;
 	*at += entry[1];
 	return entry;

@@ -48,14 +48,16 @@ static uint64_t *entry_for(uint64_t *top, unsigned levels, uint64_t va, unsigned
 
 static void map_image(uint64_t *top, unsigned levels, uint64_t pa)
 {
-	for (char *at = image_start; at < image_end; at += PAGE_BYTES, pa += PAGE_BYTES) {
-		uint64_t *entry = entry_for(top, levels, (uint64_t)at, 1);
+	const uint64_t end = (uint64_t)image_end;
 
-		if (at < image_rodata)
+	for (uint64_t at = (uint64_t)image_start; at < end; at += PAGE_BYTES, pa += PAGE_BYTES) {
+		uint64_t *entry = entry_for(top, levels, at, 1);
+
+		if (at < (uint64_t)image_rodata)
 			*entry = pa | PTE_P;
-		else if (at < image_data)
+		else if (at < (uint64_t)image_data)
 			*entry = pa | PTE_P | PTE_NX;
-		else if (at != boot_stack_guard)
+		else if (at != (uint64_t)boot_stack_guard)
 			*entry = pa | PTE_P | PTE_W | PTE_NX;
 	}
 }
@@ -90,7 +92,7 @@ static void check_modules(void)
 
 void move_to_top(uint64_t more)
 {
-	const uint64_t image = (uint64_t)(image_end - image_start);
+	const uint64_t image = (uint64_t)image_end - (uint64_t)image_start;
 	const unsigned levels = read_cr4() & CR4_LA57 ? 5 : 4;
 	const uint64_t low_top = map_top(&machine_map, FOUR_GIB);
 	uint64_t high_top = map_top(&machine_map, UINT64_MAX), bytes, base;

@@ -423,6 +423,7 @@ RHZ_INLINE enum rhz_ad_result try_set_ad(struct try *try)
 static enum rhz_fault_result try_fault(struct try *try, uint32_t error_code,
                                        struct rhz_fault *fault)
 {
+	/* cppcheck-suppress ctuuninitvar; shadow_fault writes what is read, and no more */
 	struct rhz_vcpu *vcpu = try->vcpu;
 	enum rhz_fault_result result;
 	bool mmio, reserved;
