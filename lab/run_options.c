@@ -101,12 +101,11 @@ static enum lab_exit not_one_of(const char *name, const char *text, const char *
 static const char *policy_names(void)
 {
 	static char names[128];
+	size_t length = 0;
 
-	names[0] = '\0';
-	for (unsigned i = 0; i < RHZ_ROOT_POLICIES; i++) {
-		strcat(names, rhz_root_policy_name((enum rhz_root_policy)i));
-		strcat(names, " ");
-	}
+	for (unsigned i = 0; i < RHZ_ROOT_POLICIES && length < sizeof(names); i++)
+		length += (size_t)snprintf(names + length, sizeof(names) - length, "%s ",
+		                           rhz_root_policy_name((enum rhz_root_policy)i));
 	return names;
 }
 

@@ -443,6 +443,7 @@ enum lab_exit lab_study_read(struct lab_study *study, const char *path)
 {
 	struct reading reading = {
 		.study = study, .path = path, .first = study->vcpus_count,
+		.threads = lab_realloc(NULL, 1, sizeof(*reading.threads)), /* the first, if any */
 		.bucket = lab_realloc(NULL, BUCKETS, sizeof(*reading.bucket)),
 	};
 	struct lab_source *source = lab_source_open(path);
