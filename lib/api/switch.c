@@ -243,7 +243,6 @@ enum rhz_load_result rhz_vcpu_switch_nested(struct rhz_vcpu *vcpu, const struct 
 	                     !switch_back(vcpu, RHZ_CONTEXT_L2_NESTED, nested->table, guest_asid),
 	                     0))
 		return nested_elsewhere(vcpu, nested, guest_asid, flush);
-	to->regs.cr3 = nested->table;
 	if (__builtin_expect(flush || !nested_lists_empty(vcpu->vm, to->root), 0))
 		return switch_ends(vcpu, flush);
 	return RHZ_LOAD_OK;

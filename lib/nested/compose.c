@@ -20,8 +20,6 @@ static uint64_t info_of(const struct rhz_vcpu *vcpu, unsigned access, bool table
 	if (role_guest_is_ept(vcpu->now->role)) {
 		info = access & RHZ_ACCESS_WRITE ? RHZ_EPT_QUAL_WRITE :
 		       access & RHZ_ACCESS_FETCH ? RHZ_EPT_QUAL_FETCH : RHZ_EPT_QUAL_READ;
-		if (table)
-			info = RHZ_EPT_QUAL_READ;
 		return info | RHZ_EPT_QUAL_GVA | (table ? 0 : RHZ_EPT_QUAL_FINAL);
 	}
 	info = access & RHZ_ACCESS_WRITE ? RHZ_PF_W : access & RHZ_ACCESS_FETCH ? RHZ_PF_I : 0;

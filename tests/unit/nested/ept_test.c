@@ -244,11 +244,17 @@ static void test_without_ad(void **state)
 	(void)state;
 	map(world, ept, 0x3000, DATA2, R);
 	map(world, ept, 0x4000, DATA2, R | X);
+	reaches(world, NGPA, READ, DATA);
+	/* there is no D that a write must set first */
+	assert_true(leaf_of(world, 0, NGPA, &level) & W);
 	reaches(world, NGPA, WRITE, DATA);
 	for (unsigned i = 1; i <= 4; i++)
 		assert_int_equal(ad_of(world, NGPA, i), 0);
 	reaches(world, 0x3000, TABLE, DATA2);
 	violation(world, 0x3000, WRITE, TRY_W | MAY_R | IS_FINAL);
+	/* where no neighbour brought it */
+	map(world, ept, 0x30000, DATA2, R);
+	reaches(world, 0x30000, TABLE, DATA2);
 	/* the neighbours came with it: they need no A bits */
 	assert_true(leaf_of(world, 0, 0x4000, &level));
 	violation(world, 0x2000, TABLE, TRY_R | IS_TABLE);
@@ -446,6 +452,36 @@ static void test_read_only_tables(void **state)
 	world_end(world);
 }
 
+/* L2's table in a page that is a table of its EPT too: A and D bits in it are a write to that. */
+static void test_table_in_table(void **state)
+{
+	struct world *world = begin((struct setup){ 0 }, true);
+	uint64_t upper = entry_get(world, ept, NGPA, 3) & FRAME;
+
+	(void)state;
+	map(world, ept, 0x30000, upper, RWX);
+	reaches(world, NGPA, READ, DATA);
+	reaches(world, 0x30000, READ, upper);
+	is_tracked(world, 0x30000, TABLE, upper);
+	world_end(world);
+}
+
+/* What the processor says of the rights that it found is of our tables: L1 is told of its own. */
+static void test_exit_is_of_l1(void **state)
+{
+	struct world *world = begin((struct setup){ 0 }, true);
+	struct rhz_l1_exit exit;
+	struct rhz_fault fault;
+
+	(void)state;
+	map(world, ept, 0x2000, DATA2, R);
+	assert_int_equal(rhz_vcpu_l2_fault(world->vcpu[0], (rhz_ngpa){ 0x2000 },
+	                                   TRY_W | MAY_R | MAY_W | MAY_X | 1 << 6 | IS_FINAL |
+	                                   1 << 12, &fault, &exit), RHZ_FAULT_REFLECT);
+	assert_int_equal(exit.info, TRY_W | MAY_R | IS_FINAL | 1 << 12);
+	world_end(world);
+}
+
 /* A stale translation: L2 goes on, and what its tag holds is dropped before. */
 static void test_stale_translation(void **state)
 {
@@ -485,6 +521,8 @@ int main(void)
 		cmocka_unit_test(test_refused),
 		cmocka_unit_test(test_mmio),
 		cmocka_unit_test(test_read_only_tables),
+		cmocka_unit_test(test_table_in_table),
+		cmocka_unit_test(test_exit_is_of_l1),
 		cmocka_unit_test(test_stale_translation),
 	};
 

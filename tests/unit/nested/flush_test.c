@@ -252,14 +252,40 @@ static void test_shared_tables(void **state)
 		reaches(world, NGPA, WRITE, DATA);
 		exit_ok(world, 0);
 	}
-	for (unsigned n = 0; n < 4; n++) {
+	for (unsigned n = 0; n < 6; n++) {
+		/* by way of the current root, of the cached one, and of one that is not cached */
+		const struct named to = { n < 2, n < 4 ? 1 : 20 + n };
+
 		entry_store(world, 0, nested[0], NGPA, 1, (DATA + n * 0x1000) | PWU | A | D);
 		assert_int_equal(VM_STAT(world, mmu_unsync), 1);
-		/* by way of the current root, or of the cached one */
-		go(world, (struct named){ n < 2, 1 }, RHZ_GUEST_KEEP);
+		go(world, to, RHZ_GUEST_KEEP);
 		assert_int_equal(VM_STAT(world, mmu_unsync), 0);
 		reaches(world, NGPA, WRITE, DATA + n * 0x1000);
 		exit_ok(world, 0);
+	}
+	world_end(world);
+}
+
+/* L2 writes a table that two of L1's own roots share: the exit re-reads it. */
+static void test_own_shared_tables(void **state)
+{
+	struct world *world = begin((struct setup){ 0 });
+	uint64_t root = rhz_vcpu_regs(world->vcpu[0])->cr3, other = table_new(world), leaf;
+
+	(void)state;
+	map(world, root, 0x5000, 0x1000, PWU | A | D);
+	guest_put(world, other, 8, guest_get(world, root, 8));
+	leaf = entry_at(world, root, 0x5000, 1);
+	map(world, nested[0], 0x2000, leaf & FRAME, PWU);
+	for (unsigned n = 0; n < 3; n++) {
+		load_ok(world, 0, n & 1 ? root : other);
+		reaches(world, 0x5000, WRITE, 0x1000 + n * 0x1000);
+		go(world, (struct named){ 0, 1 }, RHZ_GUEST_KEEP);
+		store(world, 0, 0x2000 + (leaf & 0xfff), 8, (0x2000 + n * 0x1000) | PWU | A | D);
+		assert_int_equal(VM_STAT(world, mmu_unsync), 1);
+		exit_ok(world, 0);
+		assert_int_equal(VM_STAT(world, mmu_unsync), 0);
+		reaches(world, 0x5000, WRITE, 0x2000 + n * 0x1000);
 	}
 	world_end(world);
 }
@@ -387,6 +413,7 @@ int main(void)
 		cmocka_unit_test(test_entry_of_another_asid),
 		cmocka_unit_test(test_live_tag_built_anew),
 		cmocka_unit_test(test_shared_tables),
+		cmocka_unit_test(test_own_shared_tables),
 		cmocka_unit_test(test_invlpga),
 		cmocka_unit_test(test_invlpga_live),
 		cmocka_unit_test(test_invlpga_own),

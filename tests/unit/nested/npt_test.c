@@ -204,6 +204,28 @@ static void test_l2_writes_nested_tables(void **state)
 	world_end(world);
 }
 
+/* A fault of L2's in another context, or under a root that was given up since: it comes again. */
+static void test_fault_elsewhere(void **state)
+{
+	struct rhz_regs l1;
+	struct world *world = begin_4(&l1);
+	struct rhz_l1_exit exit;
+	struct rhz_fault fault;
+
+	(void)state;
+	map(world, rhz_vcpu_regs(world->vcpu[0])->cr3, NGPA, DATA, PWU | A | D);
+	assert_int_equal(rhz_vcpu_l2_fault(world->vcpu[0], (rhz_ngpa){ NGPA }, FINAL | RHZ_PF_U,
+	                                   &fault, &exit), RHZ_FAULT_RETRY);
+	nested_ok(world, 0, &l1, 1, false);
+	assert_status(rhz_slot_set_flags(world->vm, world->slot, RHZ_SLOT_READ_ONLY, NULL), RHZ_OK);
+	assert_status(rhz_slot_set_flags(world->vm, world->slot, 0, NULL), RHZ_OK);
+	assert_int_equal(rhz_vcpu_l2_fault(world->vcpu[0], (rhz_ngpa){ NGPA }, FINAL | RHZ_PF_U,
+	                                   &fault, &exit), RHZ_FAULT_RETRY);
+	audit(world);
+	reaches(world, NGPA, WRITE, DATA);
+	world_end(world);
+}
+
 /* What no processor takes. */
 static void test_refused(void **state)
 {
@@ -220,7 +242,11 @@ static void test_refused(void **state)
 	bad.cr3 |= 1ull << 45;
 	assert_int_equal(nested_entry(world, 0, &bad, 1, false), RHZ_LOAD_GP);
 	assert_int_equal(rhz_vcpu_context(world->vcpu[0]), RHZ_CONTEXT_L1);
+	assert_int_equal(rhz_vcpu_switch_context(world->vcpu[0], RHZ_CONTEXT_L2_NESTED, &l1, 1,
+	                                         RHZ_GUEST_KEEP), RHZ_LOAD_GP);
 	nested_ok(world, 0, &l1, 1, false);
+	assert_int_equal(rhz_vcpu_switch_context(world->vcpu[0], RHZ_CONTEXT_L2_NESTED, NULL, 1,
+	                                         RHZ_GUEST_KEEP), RHZ_LOAD_GP);
 	assert_int_equal(rhz_vcpu_load_cr3(world->vcpu[0], 0), RHZ_LOAD_GP);
 	assert_int_equal(rhz_vcpu_load_cr3(world->vcpu[0], l1.cr3), RHZ_LOAD_GP);
 	assert_int_equal(rhz_vcpu_load_regs(world->vcpu[0], &l1), RHZ_LOAD_GP);
@@ -303,6 +329,7 @@ int main(void)
 		cmocka_unit_test(test_large_pages),
 		cmocka_unit_test(test_mmio),
 		cmocka_unit_test(test_l2_writes_nested_tables),
+		cmocka_unit_test(test_fault_elsewhere),
 		cmocka_unit_test(test_refused),
 		cmocka_unit_test(test_flush_between_contexts),
 		cmocka_unit_test(test_flushed_often),
