@@ -17,11 +17,14 @@ import sys
 import tempfile
 import time
 
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "bench"))
+import peers_run  # noqa: E402 (its folder is named one line above)
 from running import LIMIT, check, finish, rhizome, skip
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 RHIZOME, PROBE, MARK = (os.path.abspath(a) for a in sys.argv[1:4])
 LINUX = pathlib.Path(sys.argv[4])
+WINDOW = pathlib.Path(RHIZOME).parents[1] / "bench/window.so"
 FUZZ_SEEDS = range(1, 9)
 
 
@@ -188,15 +191,37 @@ def marks():
     """The marks in Linux' initramfs each print one line, with page-table isolation too."""
     if not (LINUX / "initramfs.gz").exists():
         return
-    status, out, err = run("--kernel", str(LINUX / "vmlinuz"), "--initrd",
-                           str(LINUX / "initramfs.gz"), "--timeout", str(LIMIT), "--append",
-                           'console=ttyS0 quiet pti=on rhizome.run="switchmark 3 20; '
-                           'forkmark 2 5; faultmark 8 4; switchmark 1"')
+    with tempfile.TemporaryDirectory() as folder:
+        stats, counts = (pathlib.Path(folder, name) for name in ("stats", "counts"))
+        entry = peers_run.kernel_entry(LINUX / "vmlinuz")
+        status, out, err = run(
+            "--paging", "shadow", "--icount", "--marks", "--stats", str(stats), "--kernel",
+            str(LINUX / "vmlinuz"), "--initrd", str(LINUX / "initramfs.gz"), "--timeout",
+            str(LIMIT), "--append", 'console=ttyS0 quiet pti=on rhizome.run="switchmark 3 20; '
+            'forkmark 2 5; faultmark 8 4; switchmark 1"', "--", "-plugin",
+            f"{WINDOW},entry={entry},out={counts}")
+        told = json.loads(stats.read_text()).get("marks", [])
+        counted = peers_run.read_marks(counts)
     lines = [json.loads(line) for line in out.splitlines() if line.startswith("{")]
     seen = [(line["op"], line["operations"]) for line in lines if line["ticks"] > 0]
     check(seen == [("switchmark", 60), ("forkmark", 10), ("faultmark", 32)], "marks",
           f"{status}\n{out}{err}")
     check("guest: status 2" in out, "a mark refuses what it cannot do", out)
+    count_windows(lines, told, counted)
+
+
+def count_windows(lines, told, counted):
+    """The counter of instructions between marks agrees with the guest's clock, which does not idle
+    there, and with the hypervisor's own count of exits."""
+    check([mark[0] for mark in counted] == [0, 3, 1, 2, 1, 2, 1, 2], "marks seen", str(counted))
+    for line, begin, end in zip(lines, counted[2::2], counted[3::2]):
+        row = peers_run.window(begin, end, line["operations"])
+        check(abs(row["total"] - line["ticks"]) < 0.02 * line["ticks"], f"counted {line}", str(row))
+        check(0 < row["hypervisor"] < row["total"], f"the hypervisor's part of {line}", str(row))
+    # The hypervisor's marks are a store to a port before and after: some exits more.
+    own = told[1]["exits"] - told[0]["exits"]
+    seen = counted[3][3] - counted[2][3]
+    check(own - 60 < seen <= own and seen > 100, "exits counted", f"{seen} of {own}")
 
 
 if not shutil.which("qemu-system-x86_64"):
