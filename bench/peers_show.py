@@ -28,6 +28,10 @@ def total(row, peer):
     return row.get(peer, {}).get("total")
 
 
+def is_measured(row):
+    return any(total(row, peer) is not None for peer in row)
+
+
 def above_bare(row, peer):
     """What an operation costs more than on the bare machine: the counter's figure is the whole, so
     that a slower guest counts as the hypervisor's work, too."""
@@ -49,8 +53,7 @@ def behind(row):
 
 def ordered(figures):
     """(row, {peer: figure}): those where KVM is ahead first, by how much, then as measured."""
-    rows = {name: row for name, row in rows_of(figures).items()
-            if any(total(row, peer) is not None for peer in row)}
+    rows = {name: row for name, row in rows_of(figures).items() if is_measured(row)}
     names = sorted(rows, key=lambda name: -behind(rows[name]) if is_ahead(rows[name]) else 0)
     return [(name, rows[name]) for name in names]
 
@@ -260,7 +263,7 @@ def kvm_row(name, row):
 def write_kvm(result, path):
     rows = rows_of(result["figures"]).items()
     lines = [json.dumps(kvm_row(name, row)) for name, row in rows
-             if is_mark(name) and any(total(row, peer) is not None for peer in row)]
+             if is_mark(name) and is_measured(row)]
     pathlib.Path(path).write_text("[\n" + ",\n".join(lines) + "\n]\n")
 
 
@@ -279,7 +282,7 @@ set style fill solid noborder
 set boxwidth 0.95
 set xtics rotate by -40 left noenhanced scale 0
 set grid ytics
-set key top left horizontal noenhanced
+set key outside top center horizontal noenhanced
 set lmargin 9
 set rmargin 9
 set multiplot layout 2,1
@@ -289,9 +292,9 @@ set multiplot layout 2,1
 
 def chart_rows(figures):
     """One row an operation of the marks (that with the most roots), and the others all."""
+    rows = {name: row for name, row in rows_of(figures).items() if is_measured(row)}
     chosen = {name.split()[0] + " ".join(word for word in name.split() if "=" in word): name
-              for name in rows_of(figures) if is_mark(name)}
-    rows = rows_of(figures)
+              for name in rows if is_mark(name)}
     return ([(name, rows[name]) for name in chosen.values()],
             [(name, row) for name, row in rows.items() if not is_mark(name)])
 
