@@ -49,6 +49,7 @@ static void expect_fault(struct expected *expected, const struct walk *walk, uin
 	expected->info2 = nested ? walk->address : gva;
 	expected->info2_mask = ~0ull;
 	expected->rip = l2.rip;
+	expected->code_is_told = gva != l2.rip;
 	walk_failed();
 }
 

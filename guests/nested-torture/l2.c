@@ -214,6 +214,24 @@ static bool same_state(const struct expected *e)
 	return ok;
 }
 
+/* [APM2 15.8.4] */
+static bool same_code(const struct expected *e)
+{
+	const uint8_t *code = (const uint8_t *)word_at(before.rip);
+
+	if (l2.fetched != sizeof(l2.instruction)) {
+		tell(e->what, "bytes of code", sizeof(l2.instruction), l2.fetched);
+		return false;
+	}
+	for (unsigned i = 0; i < sizeof(l2.instruction); i++) {
+		if (l2.instruction[i] != code[i]) {
+			tell(e->what, "byte of code", code[i], l2.instruction[i]);
+			return false;
+		}
+	}
+	return true;
+}
+
 static bool compare(const struct expected *e)
 {
 	bool ok = same(e, "exit code", e->code, (uint32_t)l2.exit_code, ~0ull);
@@ -236,6 +254,10 @@ static bool compare(const struct expected *e)
 		           l2.exit_interrupt & EVENT_VALID ? l2.exit_interrupt : 0, ~0ull);
 	if (!e->rip_is_open)
 		ok &= same(e, "rip", e->rip, l2.rip, ~0ull);
+	if (e->code == EXITS_VMMCALL && processor.next_rip)
+		ok &= same(e, "next rip", e->rip + OPCODE_VMMCALL_BYTES, l2.next_rip, ~0ull);
+	if (e->code_is_told && processor.decode_assists)
+		ok &= same_code(e);
 	if (e->next_rip && processor.next_rip)
 		ok &= same(e, "next rip", e->next_rip, l2.next_rip, ~0ull);
 	if (!e->state_is_open)

@@ -55,6 +55,7 @@ struct expected {
 	uint64_t event;      /* EXITINTINFO, all of it */
 	bool rip_is_open, state_is_open, event_is_open;
 	uint64_t cr0;        /* afterwards */
+	bool code_is_told;   /* the instruction's bytes are in the block, with decode assists */
 	uint64_t next_rip;   /* where the processor says it; 0: not looked at */
 	uint64_t rflags_open; /* bits of RFLAGS that the instruction may change */
 	uint64_t reg[GPRS];  /* afterwards, rax and rsp too */

@@ -33,17 +33,16 @@ enum { NESTED_ASIDS = 0x8000 }; /* any number would do: the tags behind them are
 
 /*
  * SVM as L1 has it. Flush by ASID is ours to give: without it a KVM takes a new ASID for each
- * flush, and each is a miss. What runs by itself in the processor, as virtual GIF, L1 does not get.
+ * flush, and each is a miss. NRIPS and decode assists are our decoder's work where the processor lacks
+ * them (svm/assist.c). What runs by itself in the processor, as virtual GIF, L1 does not get.
  */
 static struct cpuid_regs svm_leaf(const struct guest *g)
 {
-	uint32_t given = SVM_D_FLUSH_BY_ASID;
+	uint32_t given = SVM_D_FLUSH_BY_ASID | SVM_D_NEXT_RIP | SVM_D_DECODE_ASSISTS;
 
 	if (!g->nsvm)
 		return (struct cpuid_regs){ 0 };
 	given = set_if(given, SVM_D_NESTED_PAGING, features.nested_paging);
-	given = set_if(given, SVM_D_NEXT_RIP, features.next_rip);
-	given = set_if(given, SVM_D_DECODE_ASSISTS, features.decode_assists);
 	return (struct cpuid_regs){ .a = 1, .b = NESTED_ASIDS, .d = given };
 }
 

@@ -15,7 +15,8 @@
 #define ASSIST_MOV (1ull << 63)
 #define ASSIST_REG 15u
 
-enum { OPCODE_0F = 0x0f, MOV_FROM_CR = 0x20, MOV_TO_CR = 0x22 };
+enum { OPCODE_0F = 0x0f, MOV_FROM_CR = 0x20, MOV_TO_CR = 0x22,
+       MOV_DR = 1, MOV_TO_DR = 0x23 };
 
 enum { GROUP7 = 0x01, GROUP7_SMSW = 4, GROUP7_LMSW = 6, CLTS = 0x06 };
 
@@ -283,6 +284,20 @@ void exit_cr_read(struct guest *g)
 	if (reg == REG_RSP)
 		g->vmcb->rsp = g->reg[reg];
 	event_skip_to(g, g->vmcb->rip + 3);
+}
+
+void exit_cr_assist(struct guest *g, uint64_t *info, uint64_t *next_rip)
+{
+	struct insn_operand memory;
+	struct cr_insn insn;
+
+	if (!decode(g, &insn))
+		return;
+	*next_rip = insn.rip;
+	if (insn.opcode >= MOV_FROM_CR && insn.opcode <= MOV_TO_DR)
+		*info = (insn.opcode & MOV_DR ? 0 : ASSIST_MOV) | insn.reg;
+	else if (insn.opcode == GROUP7 && insn.modrm >> 6 != 3)
+		*next_rip = insn_operand(g, 2, &memory) ? memory.rip : 0;
 }
 
 bool cr_move_again(struct guest *g)

@@ -102,6 +102,8 @@ static void raise(struct guest *g, unsigned vector, uint32_t error_code, uint64_
 				return;
 		}
 	}
+	if (g->in_l2)
+		nsvm_interrupted(g);
 	g->vmcb->event = EVENT_VALID | EVENT_EXCEPTION | vector;
 	if (has_error_code(vector))
 		g->vmcb->event |= EVENT_HAS_ERROR_CODE | (uint64_t)error_code << 32;

@@ -58,6 +58,12 @@ void exit_nmi(struct guest *g);
 /* If a MOV to CR3 or CR4 is at rip, does it as at its exit. */
 bool cr_move_again(struct guest *g);
 
+/*
+ * Decode assists of the instruction at rip on a control or debug register: EXITINFO1 of a MOV
+ * [APM2 15.8.1], and where it ends. Neither is written if it cannot be read.
+ */
+void exit_cr_assist(struct guest *g, uint64_t *info, uint64_t *next_rip);
+
 /* What exit_msr and exit_io intercept; called once. */
 void exit_msr_init(void);
 void exit_io_init(void);

@@ -12,6 +12,7 @@
 #include "mem/guest.h"
 #include "mem/layout.h"
 #include "mem/string.h"
+#include "svm/assist.h"
 #include "svm/gif.h"
 #include "svm/permission.h"
 #include "svm/registers.h"
@@ -204,6 +205,26 @@ static struct vmcb *block_at(struct guest *g, uint64_t gpa)
 	return nsvm->block;
 }
 
+/*
+ * INT n, INT3 and INTO push nRIP [APM2 15.20]; a processor without NRIPS pushes rip, which is nRIP
+ * until the delivery is over. A fault in it that does not come to us has it in its frame.
+ */
+static bool is_software(uint64_t event)
+{
+	const uint64_t type = event & EVENT_TYPE, vector = event & EVENT_VECTOR;
+
+	return type == EVENT_SOFTWARE ||
+	       (type == EVENT_EXCEPTION && (vector == VECTOR_BP || vector == VECTOR_OF));
+}
+
+void nsvm_interrupted(struct guest *g)
+{
+	struct nsvm *nsvm = g->nsvm;
+
+	if (nsvm->injecting && !features.next_rip && is_software(nsvm->control.event))
+		g->vmcb->rip = nsvm->rip;
+}
+
 void nsvm_enter(struct guest *g, uint64_t gpa, uint64_t next)
 {
 	struct nsvm *nsvm = g->nsvm;
@@ -247,6 +268,9 @@ void nsvm_enter(struct guest *g, uint64_t gpa, uint64_t next)
 	l2->event = control->event;
 	nsvm->injecting = control->event & EVENT_VALID;
 	l2->next_rip = control->next_rip;
+	nsvm->rip = l2->rip;
+	if (nsvm->injecting && !features.next_rip && is_software(control->event))
+		l2->rip = control->next_rip;
 	g->reg[REG_RAX] = l2->rax;
 	g->reg[REG_RSP] = l2->rsp;
 	gif_enter(g);
@@ -296,10 +320,6 @@ static void save_control(const struct guest *g, struct vmcb *block)
 	block->interrupt_state = l2->interrupt_state;
 	block->exit_interrupt = l2->exit_interrupt & EVENT_VALID ? event_interrupted(l2) : 0;
 	block->event = control->event & ~EVENT_VALID;
-	if (features.next_rip)
-		block->next_rip = l2->next_rip;
-	if (features.decode_assists)
-		memcpy(&block->fetched, &l2->fetched, 1 + sizeof(l2->instruction));
 }
 
 /*
@@ -347,8 +367,11 @@ void nsvm_exit(struct guest *g, uint64_t code, uint64_t info1, uint64_t info2)
 	block->exit_code = code;
 	block->exit_info1 = info1;
 	block->exit_info2 = info2;
-	if (code != EXIT_INVALID_64)
+	if (code != EXIT_INVALID_64) {
+		nsvm_interrupted(g);
+		assist(g, block);
 		save_state(g, block);
+	}
 	save_control(g, block);
 	rhz_vm_wrote(g->vm, 0, (rhz_gpa){ nsvm->block_gpa }, PAGE_BYTES);
 	switch_to_l1(g, code != EXIT_INVALID_64);

@@ -17,6 +17,7 @@ struct nsvm {
 	struct vmcb control;  /* its control area, read once at the entry */
 	uint64_t rax;         /* L1's at its VMRUN */
 	struct rhz_regs l1;   /* ... and under shadow paging these */
+	uint64_t rip;         /* L2's at the entry */
 	bool injecting;       /* control.event may be undelivered */
 	bool paging;          /* L2 runs by L1's nested tables */
 	bool regs_are_ours;   /* L2's control registers are the library's, not the block's */
@@ -36,6 +37,9 @@ bool nsvm_takes_exit(struct guest *g);
 
 /* An exception that we raise in L2: an exit to L1 if L1 asked for it. True if so. */
 bool nsvm_takes_exception(struct guest *g, unsigned vector, uint32_t error_code, uint64_t gva);
+
+/* An event that L1 injects has not been delivered, nor will be: L2's rip is what it was. */
+void nsvm_interrupted(struct guest *g);
 
 /* L2 writes CR0: an exit to L1 if it asked for such changes alone. True if so. */
 bool nsvm_takes_cr0(struct guest *g, uint64_t cr0);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Which exits of L2 are L1's [APM2 15.9]. The others are handled as L1's own are. */
 #include "cpu/x86.h"
+#include "exit/event.h"
 #include "exit/exit.h"
 #include "mem/guest.h"
 #include "svm/nsvm.h"
@@ -50,14 +51,23 @@ bool nsvm_takes_cr0(struct guest *g, uint64_t cr0)
 	return true;
 }
 
+/* Has the exit interrupted the delivery of what L1 injected, and not that of a later event? */
+static bool is_still_injected(uint64_t event, const struct vmcb *l2)
+{
+	const uint64_t differs = event ^ event_interrupted(l2);
+
+	if ((event & EVENT_TYPE) == EVENT_NMI)
+		return !(differs & (EVENT_VALID | EVENT_TYPE)); /* its vector is of no matter */
+	return !(differs & (EVENT_VALID | EVENT_TYPE | EVENT_VECTOR));
+}
+
 bool nsvm_takes_exit(struct guest *g)
 {
 	const struct vmcb *l2 = g->vmcb, *control = &g->nsvm->control;
 	const uint32_t code = (uint32_t)l2->exit_code;
 	const uint64_t info1 = l2->exit_info1;
 
-	if (!(l2->exit_interrupt & EVENT_VALID))
-		g->nsvm->injecting = false;
+	g->nsvm->injecting = g->nsvm->injecting && is_still_injected(control->event, l2);
 	if (code == EXIT_INVALID) {
 		nsvm_exit(g, EXIT_INVALID_64, 0, 0);
 		return true;
