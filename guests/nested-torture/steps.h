@@ -9,6 +9,7 @@ void step_intercept(void); /* instructions that L1 intercepts, or leaves to L2 *
 void step_port(void);      /* IN and OUT, by the I/O permission map */
 void step_msr(void);       /* RDMSR and WRMSR, by the MSR permission map */
 void step_event(void);     /* injected, virtual and real interrupts */
+void step_own(void);       /* SVM's instructions that L1 leaves to L2 */
 
 /* An exit by an exception that the instruction at l2.rip raises. */
 struct expected;

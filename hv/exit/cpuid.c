@@ -33,8 +33,8 @@ enum { NESTED_ASIDS = 0x8000 }; /* any number would do: the tags behind them are
 
 /*
  * SVM as L1 has it. Flush by ASID is ours to give: without it a KVM takes a new ASID for each
- * flush, and each is a miss. NRIPS and decode assists are our decoder's work where the processor lacks
- * them (svm/assist.c). What runs by itself in the processor, as virtual GIF, L1 does not get.
+ * flush, and each is a miss. NRIPS and decode assists are our decoder's work where the processor
+ * lacks them (svm/assist.c). What runs by itself in the processor, as virtual GIF, L1 does not get.
  */
 static struct cpuid_regs svm_leaf(const struct guest *g)
 {

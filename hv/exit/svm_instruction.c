@@ -50,8 +50,8 @@ static struct vmcb *operand(struct guest *g, uint64_t gpa)
 }
 
 /*
- * Of what L1 does not intercept, L2 has VMLOAD and VMSAVE, by L1's physical addresses. The others
- * would be L1's own affair, and no hypervisor leaves them to its guest.
+ * What L1 does not intercept L2 does: to its own state, to the GIF, which is one for both, and to
+ * L1's memory, by L1's physical addresses. VMRUN cannot be among them [APM2 15.5.1].
  */
 HV_INLINE void move_state(struct guest *g, bool load)
 {
@@ -89,10 +89,10 @@ void exit_vmsave(struct guest *g)
 	move_state(g, false);
 }
 
-/* L1's own instruction, which ends at *rip; false: nothing more is to be done for it now. */
-HV_INLINE bool is_l1s(struct guest *g, uint64_t *rip)
+/* The instruction ends at *rip; false: nothing more is to be done for it now. */
+HV_INLINE bool is_there(struct guest *g, uint64_t *rip)
 {
-	if (__builtin_expect(!g->svme || g->in_l2, 0)) {
+	if (__builtin_expect(!g->svme, 0)) {
 		event_ud(g);
 		return false;
 	}
@@ -103,7 +103,7 @@ void exit_vmrun(struct guest *g)
 {
 	uint64_t rip;
 
-	if (is_l1s(g, &rip))
+	if (is_there(g, &rip))
 		nsvm_enter(g, address_in_rax(g), rip);
 }
 
@@ -111,32 +111,45 @@ void exit_stgi(struct guest *g)
 {
 	uint64_t rip;
 
-	if (!is_l1s(g, &rip))
+	if (!is_there(g, &rip))
 		return;
 	event_skip_to(g, rip);
-	gif_set(g);
+	if (__builtin_expect(g->in_l2, 0))
+		gif_set_l2(g);
+	else
+		gif_set(g);
 }
 
 void exit_clgi(struct guest *g)
 {
 	uint64_t rip;
 
-	if (!is_l1s(g, &rip))
+	if (!is_there(g, &rip))
 		return;
 	event_skip_to(g, rip);
-	gif_clear(g);
+	if (__builtin_expect(g->in_l2, 0))
+		gif_clear_l2(g);
+	else
+		gif_clear(g);
 }
 
 void exit_invlpga(struct guest *g)
 {
+	const uint64_t gva = address_in_rax(g);
+	const uint32_t asid = (uint32_t)g->reg[REG_RCX];
 	uint64_t rip;
 	uint32_t tag;
 
-	if (!is_l1s(g, &rip))
+	if (!is_there(g, &rip))
 		return;
-	if (rhz_vcpu_invlpga(g->mmu, &g->cpu, (rhz_gva){ address_in_rax(g) },
-	                     (uint32_t)g->reg[REG_RCX], &tag) == RHZ_FLUSH_ADDRESS)
-		invlpga(address_in_rax(g), tag);
+	/* of L2: what runs now is forgotten, what is L1's when L1 runs again */
+	if (g->in_l2) {
+		rhz_vcpu_flush_guest(g->mmu);
+		g->nsvm->flush_l1 |= !asid;
+	}
+	if ((!g->in_l2 || asid) &&
+	    rhz_vcpu_invlpga(g->mmu, &g->cpu, (rhz_gva){ gva }, asid, &tag) == RHZ_FLUSH_ADDRESS)
+		invlpga(gva, tag);
 	event_skip_to(g, rip);
 }
 

@@ -49,7 +49,7 @@ static __attribute__((noinline)) void prepare_step(struct guest *g)
 	g->vmcb->cr3 = entry.root.v;
 	g->vmcb->asid = entry.tag;
 	g->vmcb->tlb_control = tlb_control(entry.flush);
-	if (g->in_l2)
+	if (g->in_l2 && g->gif)
 		gif_enter(g); /* a step masks interrupts by our IF = 0, L2 wants L1's */
 }
 

@@ -330,14 +330,17 @@ static void switch_to_l1(struct guest *g, bool ran)
 {
 	struct vmcb *l1 = g->vmcb_of[L1];
 	const struct vmcb *l2 = g->vmcb_of[L2];
+	const enum rhz_guest_flush flush = g->nsvm->flush_l1 ? RHZ_GUEST_FLUSH_ASID
+	                                                     : RHZ_GUEST_KEEP;
 	const struct rhz_regs *regs = NULL;
 
+	g->nsvm->flush_l1 = false;
 	use(g, L1);
 	g->shadow = boot_info.options.shadow;
 	/* PDPTEs are read again [APM2 15.6]. */
 	if (g->shadow && !(l1->efer & EFER_LMA) && (g->nsvm->l1.cr4 & CR4_PAE))
 		regs = &g->nsvm->l1;
-	switch (rhz_vcpu_switch_context(g->mmu, RHZ_CONTEXT_L1, regs, 0, RHZ_GUEST_KEEP)) {
+	switch (rhz_vcpu_switch_context(g->mmu, RHZ_CONTEXT_L1, regs, 0, flush)) {
 	case RHZ_LOAD_OK:
 		break;
 	case RHZ_LOAD_GP:
@@ -364,6 +367,8 @@ void nsvm_exit(struct guest *g, uint64_t code, uint64_t info1, uint64_t info2)
 
 	if (g->stepping)
 		step_end(g);
+	if (g->in_l2 && !g->gif && code != EXIT_INVALID_64)
+		gif_restore_l2(g);
 	block->exit_code = code;
 	block->exit_info1 = info1;
 	block->exit_info2 = info2;

@@ -25,6 +25,8 @@ static bool is_ours(const struct guest *g, const struct vmcb *control, uint32_t 
 	case EXIT_SMI:
 	case EXIT_INIT:
 		return true;
+	case EXIT_NMI:
+		return !g->gif;
 	case EXIT_EXCEPTION + VECTOR_PF:
 		return g->shadow; /* it may be our tables that lack something */
 	case EXIT_EXCEPTION + VECTOR_UD:
