@@ -49,6 +49,9 @@ soak: build ## Random steps and deeper small worlds: STEPS=N, TIME=seconds or un
 	@scripts/soak $(addprefix --steps ,$(STEPS)) $(addprefix --seconds ,$(TIME)) \
 		$(addprefix --seed ,$(SEED)) build
 
+soak-nested: build ## guests/nested-torture with fresh seeds, until told to stop or for TIME seconds
+	@tests/system/nested_torture_test.py build/lab/rhizome build/guests/nested-torture.elf --soak $(TIME)
+
 mutants: build ## Break the library in one place at a time; a test must notice (ONLY=WORD: some)
 	@tests/mutants/run.py $(addprefix --only ,$(ONLY)) build
 

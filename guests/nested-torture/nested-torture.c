@@ -60,12 +60,13 @@ static void shorten_tss(void)
 static void step(void)
 {
 	static const struct { uint8_t share; void (*step)(void); } kinds[] = {
-		{ 40, step_access },
+		{ 37, step_access },
 		{ 10, step_illegal },
 		{ 15, step_intercept },
 		{ 7, step_port },
 		{ 15, step_event },
 		{ 5, step_own },
+		{ 3, step_hostile },
 		{ 8, step_msr },
 	};
 	unsigned kind = below(100), i = 0;

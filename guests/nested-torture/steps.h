@@ -10,6 +10,7 @@ void step_port(void);      /* IN and OUT, by the I/O permission map */
 void step_msr(void);       /* RDMSR and WRMSR, by the MSR permission map */
 void step_event(void);     /* injected, virtual and real interrupts */
 void step_own(void);       /* SVM's instructions that L1 leaves to L2 */
+void step_hostile(void);   /* tables, maps and pages where L1 has no memory */
 
 /* An exit by an exception that the instruction at l2.rip raises. */
 struct expected;

@@ -271,6 +271,8 @@ static bool open_window(struct guest *g, uint64_t gpa)
 		if (high_ram[i].from > gpa && high_ram[i].from < span.to)
 			span.to = high_ram[i].from;
 	}
+	if (!move_map_device(span.from, span.to))
+		return false;
 	memory = frames_keep(size);
 	if (!memory || rhz_vm_add_ram(g->vm, memory, size, (rhz_hpa){ span.from },
 	                              direct(span.from), span.to - span.from, &ram) != RHZ_OK)

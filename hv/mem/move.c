@@ -17,6 +17,8 @@
 /* [APM2 5.3] */
 #define PTE_P (1ull << 0)
 #define PTE_W (1ull << 1)
+#define PTE_PWT (1ull << 3)
+#define PTE_PCD (1ull << 4)
 #define PTE_PS (1ull << 7)
 #define PTE_NX (1ull << 63)
 #define PTE_FRAME 0x000ffffffffff000ull
@@ -26,7 +28,7 @@ struct own_memory own_memory;
 extern char image_start[], image_rodata[], image_data[], image_end[];
 extern char boot_stack_guard[];
 
-/* The entry for va at level 1 (4 KiB) or 2 (2 MiB); tables on the way are made. */
+/* The entry for va at level 1 (4 KiB) or 2 (2 MiB), tables on the way made; null: no memory. */
 static uint64_t *entry_for(uint64_t *top, unsigned levels, uint64_t va, unsigned level)
 {
 	uint64_t *table = top;
@@ -38,7 +40,7 @@ static uint64_t *entry_for(uint64_t *top, unsigned levels, uint64_t va, unsigned
 			void *page = frames_keep(PAGE_BYTES);
 
 			if (!page)
-				end(END_REFUSED, "too little memory for the hypervisor's tables");
+				return NULL;
 			*entry = direct_pa(page) | PTE_P | PTE_W;
 		}
 		table = direct(*entry & PTE_FRAME);
@@ -46,19 +48,29 @@ static uint64_t *entry_for(uint64_t *top, unsigned levels, uint64_t va, unsigned
 	return &table[va >> (12 + 9 * (level - 1)) & 511];
 }
 
+static void set_entry(uint64_t *top, unsigned levels, uint64_t va, unsigned level, uint64_t value)
+{
+	uint64_t *entry = entry_for(top, levels, va, level);
+
+	if (!entry)
+		end(END_REFUSED, "too little memory for the hypervisor's tables");
+	*entry = value;
+}
+
 static void map_image(uint64_t *top, unsigned levels, uint64_t pa)
 {
-	const uint64_t end = (uint64_t)image_end;
+	const uint64_t last = (uint64_t)image_end;
 
-	for (uint64_t at = (uint64_t)image_start; at < end; at += PAGE_BYTES, pa += PAGE_BYTES) {
-		uint64_t *entry = entry_for(top, levels, at, 1);
+	for (uint64_t at = (uint64_t)image_start; at < last; at += PAGE_BYTES, pa += PAGE_BYTES) {
+		uint64_t entry = pa | PTE_P | PTE_W | PTE_NX;
 
 		if (at < (uint64_t)image_rodata)
-			*entry = pa | PTE_P;
+			entry = pa | PTE_P;
 		else if (at < (uint64_t)image_data)
-			*entry = pa | PTE_P | PTE_NX;
-		else if (at != (uint64_t)boot_stack_guard)
-			*entry = pa | PTE_P | PTE_W | PTE_NX;
+			entry = pa | PTE_P | PTE_NX;
+		else if (at == (uint64_t)boot_stack_guard)
+			entry = 0;
+		set_entry(top, levels, at, 1, entry);
 	}
 }
 
@@ -66,7 +78,25 @@ static void map_image(uint64_t *top, unsigned levels, uint64_t pa)
 static void map_direct(uint64_t *top, unsigned levels, uint64_t last)
 {
 	for (uint64_t pa = 0; pa < last; pa += LARGE_BYTES)
-		*entry_for(top, levels, DIRECT_BASE + pa, 2) = pa | PTE_P | PTE_W | PTE_PS | PTE_NX;
+		set_entry(top, levels, DIRECT_BASE + pa, 2, pa | PTE_P | PTE_W | PTE_PS | PTE_NX);
+}
+
+bool move_map_device(uint64_t from, uint64_t to)
+{
+	const unsigned levels = read_cr4() & CR4_LA57 ? 5 : 4;
+	uint64_t *top = direct(read_cr3() & PTE_FRAME);
+
+	if (to > -DIRECT_BASE)
+		return false;
+	for (uint64_t pa = from & -LARGE_BYTES; pa < to; pa += LARGE_BYTES) {
+		uint64_t *entry = entry_for(top, levels, DIRECT_BASE + pa, 2);
+
+		if (!entry)
+			return false;
+		if (!*entry)
+			*entry = pa | PTE_P | PTE_W | PTE_PWT | PTE_PCD | PTE_PS | PTE_NX;
+	}
+	return true;
 }
 
 /* Copies the image and runs on in the copy. Nothing may write to the image in between. */
