@@ -9,9 +9,43 @@ enum { LEVELS = 4, TOUCHES_MAX = 256 };
 static struct touch { uint64_t pa, before, must, may; } touches[TOUCHES_MAX];
 static unsigned touch_count;
 
+/*
+ * Frames that were L2's own tables, and L1's nested tables above the leaves, since walk_forget().
+ * Rhizome has a named limit (docs/nested.md): one access that needs a frame as both, where the
+ * processor writes what we keep shadowed, never ends.
+ */
+enum { FRAMES_MAX = 128 };
+static struct { uint64_t frame[FRAMES_MAX]; unsigned count; } own_tables, nested_tables;
+
+static void note_frame(bool own, uint64_t pa)
+{
+	const uint64_t frame = pa & -PAGE;
+	unsigned *count = own ? &own_tables.count : &nested_tables.count;
+	uint64_t *frames = own ? own_tables.frame : nested_tables.frame;
+
+	for (unsigned i = 0; i < *count; i++) {
+		if (frames[i] == frame)
+			return;
+	}
+	if (*count == FRAMES_MAX)
+		__builtin_trap();
+	frames[(*count)++] = frame;
+}
+
+static bool frame_is_both(void)
+{
+	for (unsigned i = 0; i < own_tables.count; i++) {
+		for (unsigned j = 0; j < nested_tables.count; j++) {
+			if (own_tables.frame[i] == nested_tables.frame[j])
+				return true;
+		}
+	}
+	return false;
+}
+
 void walk_forget(void)
 {
-	touch_count = 0;
+	touch_count = own_tables.count = nested_tables.count = 0;
 }
 
 static void touch(uint64_t pa, uint64_t must, uint64_t may)
@@ -57,7 +91,7 @@ uint64_t walk_settle(void)
 struct tables {
 	const struct paging *through;
 	uint64_t root;
-	bool nx, wp, smep, smap_acts, user;
+	bool is_nested, nx, wp, smep, smap_acts, user;
 };
 
 static bool has_reserved_bits(const struct tables *t, uint64_t entry, unsigned level)
@@ -113,6 +147,8 @@ static void walk_tables(const struct tables *t, uint64_t address, uint64_t acces
 			walk->end = WALK_OPEN;
 			return;
 		}
+		if (t->through || (t->is_nested && level > 1))
+			note_frame(t->through, at);
 		path[level] = at;
 		entry = *word_at(at);
 		walk->error = 0;
@@ -144,7 +180,7 @@ static void nested_walk(const struct paging *paging, uint64_t ngpa, uint64_t acc
 {
 	/* accesses are a user's [APM2 15.25.5] */
 	const struct tables t = { .root = paging->nested_root, .nx = paging->nested_nx,
-	                          .wp = true, .user = true };
+	                          .is_nested = true, .wp = true, .user = true };
 
 	walk_tables(&t, ngpa, access, walk);
 	if (walk->end != WALK_PAGE_FAULT)
@@ -156,18 +192,12 @@ static void nested_walk(const struct paging *paging, uint64_t ngpa, uint64_t acc
 	walk->address = ngpa;
 }
 
-void walk_linear(const struct paging *paging, uint64_t gva, uint64_t access, struct walk *walk)
+static void translate(const struct paging *paging, const struct tables *t, uint64_t gva,
+                      uint64_t access, struct walk *walk)
 {
-	const struct tables t = {
-		.through = paging->nested ? paging : 0,
-		.root = paging->root,
-		.nx = paging->nx, .wp = paging->wp, .smep = paging->smep,
-		.smap_acts = paging->smap && !paging->ac, .user = paging->user,
-	};
-
 	*walk = (struct walk){ .end = WALK_OK, .pa = gva };
 	if (paging->paged) {
-		walk_tables(&t, gva, access, walk);
+		walk_tables(t, gva, access, walk);
 		if (walk->end == WALK_PAGE_FAULT) {
 			walk->error |= (access & F_W) | (paging->user ? F_U : 0);
 			if (access & F_I && (paging->nx || paging->smep))
@@ -178,4 +208,18 @@ void walk_linear(const struct paging *paging, uint64_t gva, uint64_t access, str
 	}
 	if (paging->nested)
 		nested_walk(paging, walk->pa, access, F_FINAL, walk);
+}
+
+void walk_linear(const struct paging *paging, uint64_t gva, uint64_t access, struct walk *walk)
+{
+	const struct tables t = {
+		.through = paging->nested ? paging : 0,
+		.root = paging->root,
+		.nx = paging->nx, .wp = paging->wp, .smep = paging->smep,
+		.smap_acts = paging->smap && !paging->ac, .user = paging->user,
+	};
+
+	translate(paging, &t, gva, access, walk);
+	if (frame_is_both())
+		walk->end = WALK_OPEN;
 }

@@ -26,7 +26,7 @@ struct paging {
 	bool nx, wp, smep, smap, ac, user;
 };
 
-/* OPEN: a table lies where nothing is known of what stands there. */
+/* OPEN: a table lies where nothing is known of what stands there, or is one of both kinds. */
 enum walk_end { WALK_OK, WALK_PAGE_FAULT, WALK_NESTED_FAULT, WALK_OPEN };
 
 struct walk {

@@ -66,8 +66,8 @@ if not shutil.which("qemu-system-x86_64"):
 elif "--soak" in sys.argv:
     soak(float(sys.argv[4]) if len(sys.argv) > 4 else 0)
 else:
-    compare(1, 5, 1500, NESTED, SHADOW)
-    compare(101, 1, 1500, [*NESTED, "--roots", "0"], [*SHADOW, "--no-tags", "--no-unsync"])
-    compare(201, 1, 1500, [*NESTED, "--no-tags", "--no-large-pages"],
+    compare(1, 5, 1000, NESTED, SHADOW)
+    compare(101, 1, 1000, [*NESTED, "--roots", "0"], [*SHADOW, "--no-tags", "--no-unsync"])
+    compare(201, 1, 1000, [*NESTED, "--no-tags", "--no-large-pages"],
             [*SHADOW, "--roots", "2", "--no-prefetch", "--no-quick-fill"])
 finish()
