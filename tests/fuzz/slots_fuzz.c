@@ -38,6 +38,7 @@ struct host {
 	bool page_used[POOL];
 	unsigned pages, fail_in; /* the how-manieth allocation fails; 0: none */
 	bool failed;
+	uint64_t gone, gone_end; /* what the host has just taken, in host-physical addresses */
 };
 
 static _Alignas(PAGE) uint8_t pool[POOL][PAGE];
@@ -173,6 +174,7 @@ static void watch_ram(const struct host *h)
 static void check_leaf(struct host *h, unsigned n, uint64_t address, uint64_t hpa, uint64_t bytes,
                        bool write)
 {
+	must(hpa >= h->gone_end || hpa + bytes <= h->gone);
 	for (unsigned i = 0; i < SLOTS; i++) {
 		struct place *p = &h->place[i];
 		uint64_t first = p->used ? ram_hpa[p->as.ram] + p->as.offset : 0, gpa;
@@ -230,18 +232,19 @@ static void check_all(struct host *h)
 
 /* ---- the input's choices ---- */
 
+/* One of few, near the beginnings of 2 MiB: so that pages meet again. */
 static uint64_t take_page(struct input *input)
 {
 	uint64_t n = take(input, 2);
 
-	return (n >> 15 ? (n & 7) << 9 : n & 0x7ff) * PAGE;
+	return ((n & 15) + ((n >> 8 & 7) << 9)) * PAGE;
 }
 
 static uint64_t take_bytes(struct input *input)
 {
 	uint64_t n = take(input, 1);
 
-	return (n >> 7 ? ((n & 3) + 1) << 9 : n) * PAGE;
+	return (n >> 7 ? ((n & 3) + 1) << 9 : n & 31) * PAGE;
 }
 
 static struct place *take_place(struct host *h, struct input *input)
@@ -360,6 +363,10 @@ static void reclaim(struct host *h, struct input *input, unsigned what)
 	}
 	if (fine)
 		must(status == RHZ_OK);
+	if (fine && what == 0) {
+		h->gone = ram_hpa[ram] + at;
+		h->gone_end = h->gone + bytes;
+	}
 }
 
 /* ---- vCPUs ---- */
@@ -516,7 +523,11 @@ static void step(struct host *h, struct input *input)
 	else
 		make_vcpu(h, n);
 	watch_ram(h);
+	for (unsigned i = 0; i < VCPUS && h->gone_end; i++)
+		if (h->vcpu[i])
+			enter(h, i); /* by what is left of its tables */
 	check_all(h);
+	h->gone = h->gone_end = 0;
 }
 
 static void make(struct host *h, struct input *input)
