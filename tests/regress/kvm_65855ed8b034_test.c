@@ -71,6 +71,8 @@ static void test_nested_link(void **state)
 	entry_store(world, 0, l1.cr3, 0x6000, 1, 0x4000 | PWU | A | D);
 	assert_int_equal(VM_STAT(world, mmu_unsync), 1);
 	entry_store(world, 0, l1.cr3, far, 3, entry_get(world, l1.cr3, 0x5000, 3));
+	/* by the new path: no invalidation is due */
+	reaches_on(world, 1, far + 0x5000, WRITE, 0x1000);
 	reaches_on(world, 1, far + 0x6000, WRITE, 0x4000);
 	world_end(world);
 }

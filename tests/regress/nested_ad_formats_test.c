@@ -50,10 +50,37 @@ static void test_page_table_and_ept(void **state)
 		check(i & 1 ? RHZ_NO_QUICK_FILL : 0, i & 2);
 }
 
+/* The top of nested PAE tables, where A and D are reserved bits [SDM3 4.4.1]. */
+static void test_page_table_and_pdptes(void **state)
+{
+	struct world *world = world_make(&(struct setup){ .mode = RHZ_PAGING_4LEVEL, .amd = true,
+		.nested = RHZ_NPT_4LEVEL });
+	uint64_t root = table_new(world), pae = table_new(world);
+	struct rhz_regs nested = regs_of(RHZ_PAGING_PAE, pae);
+
+	(void)state;
+	world->setup.mode = RHZ_PAGING_PAE;
+	map(world, pae, 0x5000, DATA, PWU);
+	world->setup.mode = RHZ_PAGING_4LEVEL;
+	/* L1's page 0 is the nested page directory */
+	map(world, root, 0x40000000, 0, 0);
+	guest_put(world, entry_at(world, root, 0x40000000, 2), 8, pae | PWU);
+	start(world, 0, root);
+	nested_ok(world, 0, &nested, 1, RHZ_GUEST_KEEP);
+	reaches(world, 0x5000, WRITE, DATA);
+	exit_ok(world, 0);
+	reaches(world, 0x40000000, READ, guest_get(world, pae, 8) & FRAME);
+	assert_int_equal(guest_get(world, pae, 8) & (P | A | D), P | A);
+	nested_ok(world, 0, &nested, 1, RHZ_GUEST_FLUSH_ASID);
+	npf(world, 0x5000, READ, RHZ_NPF_FINAL | RHZ_PF_P | RHZ_PF_U | RHZ_PF_RSVD);
+	world_end(world);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_page_table_and_ept),
+		cmocka_unit_test(test_page_table_and_pdptes),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -108,6 +108,28 @@ static void test_rights_of_levels(void **state)
 	world_end(world);
 }
 
+/* Two levels that have no right in common leave none: no leaf, by a fault's way or by a re-read. */
+static void test_rights_cancelled(void **state)
+{
+	struct world *world = begin((struct setup){ 0 }, true);
+	const uint64_t by_r = 0x40000000 + NGPA;
+
+	(void)state;
+	map(world, ept, NGPA + 0x1000, DATA2, X | WB | EPT_A);
+	map(world, ept, by_r, DATA, RWX);
+	guest_put(world, entry_at(world, ept, by_r, 2), 8,
+	          (entry_get(world, ept, NGPA, 2) & FRAME) | R | EPT_A);
+	reaches(world, by_r, READ, DATA);
+	assert_false(leaf_of(world, 0, by_r + 0x1000, &(unsigned){ 0 }));
+	exit_ok(world, 0);
+	entry_store(world, 0, ept, NGPA, 1, DATA | X | WB | EPT_A);
+	ept_ok(world, 0, eptp_of(ept, 4, true), 1, RHZ_GUEST_KEEP);
+	assert_false(leaf_of(world, 0, by_r, &(unsigned){ 0 }));
+	violation(world, by_r, READ, TRY_R | IS_FINAL);
+	reaches(world, NGPA, FETCH, DATA);
+	world_end(world);
+}
+
 /* What L1 takes away from entries in use is gone after its invalidation, right by right. */
 static void test_rights_taken(void **state)
 {
@@ -218,6 +240,8 @@ static void test_accessed_and_dirty(void **state)
 	reaches(world, NGPA, READ, DATA);
 	for (unsigned level = 1; level <= 4; level++)
 		assert_int_equal(ad_of(world, NGPA, level), EPT_A);
+	/* a neighbour that was not accessed is not mapped */
+	assert_false(leaf_of(world, 0, 0x2000, &(unsigned){ 0 }));
 	reaches(world, NGPA, WRITE, DATA);
 	assert_int_equal(ad_of(world, NGPA, 1), EPT_A | EPT_D);
 	assert_int_equal(ad_of(world, NGPA, 2), EPT_A);
@@ -259,6 +283,29 @@ static void test_without_ad(void **state)
 	assert_true(leaf_of(world, 0, 0x4000, &level));
 	violation(world, 0x2000, TABLE, TRY_R | IS_TABLE);
 	world_end(world);
+}
+
+/* The host looks which pages are used: without A bits a leaf goes, and comes back if it is. */
+static void test_ageing(void **state)
+{
+	(void)state;
+	for (unsigned ad = 0; ad < 2; ad++) {
+		struct world *world = begin((struct setup){ .options = RHZ_NO_LARGE_PAGES }, ad);
+		uint64_t found;
+
+		map_at(world, ept, 0x800000, 0x400000, RWX | WB, 2);
+		for (unsigned n = 0; n < 2; n++) {
+			reaches(world, NGPA, READ, DATA);
+			reaches(world, 0x812000, READ, 0x412000);
+			world->at[0].running = false;
+			assert_status(rhz_ram_age(world->vm, 0, 0, RAM, &found), RHZ_OK);
+			assert_int_equal(found, 2);
+			assert_int_equal(!!leaf_of(world, 0, NGPA, &(unsigned){ 0 }), ad);
+			assert_int_equal(!!leaf_of(world, 0, 0x812000, &(unsigned){ 0 }), ad);
+			rhz_vcpu_flush_l2(world->vcpu[0]);
+		}
+		world_end(world);
+	}
 }
 
 /* One EPT under two EPTPs, with A and D and without: neither's shadow serves the other. */
@@ -509,11 +556,13 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_rights),
 		cmocka_unit_test(test_rights_of_levels),
+		cmocka_unit_test(test_rights_cancelled),
 		cmocka_unit_test(test_rights_taken),
 		cmocka_unit_test(test_misconfigurations),
 		cmocka_unit_test(test_misconfigured_tables),
 		cmocka_unit_test(test_accessed_and_dirty),
 		cmocka_unit_test(test_without_ad),
+		cmocka_unit_test(test_ageing),
 		cmocka_unit_test(test_both_at_once),
 		cmocka_unit_test(test_memory_types),
 		cmocka_unit_test(test_large_pages),
