@@ -280,7 +280,9 @@ static void time_shares(const struct lab_spread *spread, double least, double mo
 
 static void time_axis(double least, double most, FILE *out)
 {
-	for (double ns = pow(10, floor(log10(least))); ns <= most * 1.001; ns *= 10) {
+	for (int power = (int)floor(log10(least)); pow(10, power) <= most * 1.001; power++) {
+		double ns = pow(10, power);
+
 		for (int times = 1; times <= 5; times += times == 1 ? 1 : 3) {
 			double x = time_x(ns * times, least, most);
 			char text[24];

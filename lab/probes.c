@@ -28,8 +28,8 @@ struct probe_source {
 	const char *function[FUNCTIONS_MAX];
 	const char *fetch;
 	const char *vcpu, *value, *more, *flag; /* names of fields */
-	enum lab_event_kind kind;
 	const char *instead_of; /* left out if an event of this name could be had */
+	enum lab_event_kind kind;
 	bool optional; /* kernels and processors differ: its absence is no news */
 };
 

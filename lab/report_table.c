@@ -203,18 +203,18 @@ static void print_heading(const struct layout *layout)
 	           f->asking == 1 ? "" : "s", f->study->seconds);
 	print_source(layout);
 	if (f->by_cause[LAB_CAUSE_UNKNOWN][LAB_CURRENT] == 0 || f->study->nested) {
-		uint64_t sum[LAB_CAUSES] = { 0 };
+		uint64_t sum[LAB_CAUSES] = { 0 }, other;
 
 		for (unsigned cause = 0; cause < LAB_CAUSES; cause++)
 			for (unsigned at = 0; at < LAB_POSITIONS; at++)
 				sum[cause] += f->by_cause[cause][at];
+		other = sum[LAB_CAUSE_UNKNOWN] + sum[LAB_CAUSE_MODE];
 		if (sum[LAB_CAUSE_UNKNOWN] < f->requests)
 			print_fact(layout, "causes", "CR3 %s, nested entry %s, nested exit %s, "
 			           "other %llu", lab_commas(sum[LAB_CAUSE_CR3], a),
 			           lab_commas(sum[LAB_CAUSE_NESTED_ENTER], b),
 			           lab_commas(sum[LAB_CAUSE_NESTED_EXIT], c),
-			           (unsigned long long)(sum[LAB_CAUSE_UNKNOWN] +
-			                                sum[LAB_CAUSE_MODE]));
+			           (unsigned long long)other);
 	}
 	print_kvm(layout);
 	print_cost(layout);
