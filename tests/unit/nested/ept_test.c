@@ -175,7 +175,7 @@ static void test_misconfigurations(void **state)
 		{ RWX | WB | 1 << 20, 2, false }, { RWX | WB, 2, true },
 		{ RWX | 7 << 3, 2, false },
 		{ RWX | WB | 1 << 21, 3, false }, { RWX | WB | 1 << 29, 3, false },
-		{ RWX | WB, 3, true }, { RWX | WB, 4, false },
+		{ RWX | WB, 3, true }, { RWX | WB, 4, false }, { RWX, 4, false },
 	};
 
 	(void)state;

@@ -263,6 +263,8 @@ static void test_shared_tables(void **state)
 		reaches(world, NGPA, WRITE, DATA + n * 0x1000);
 		exit_ok(world, 0);
 	}
+	assert_int_equal(STAT(world, nested_entries), 8);
+	assert_int_equal(STAT(world, nested_exits), 8);
 	world_end(world);
 }
 
