@@ -53,12 +53,13 @@ static const uint8_t *code(struct guest *g, uint8_t buffer[INSN_BUFFER], unsigne
  * is looked at; that the address still leads there is not: a guest that remaps its code between two
  * exits of one instruction, and has another form of it there, deceives itself.
  */
-enum { ENDS = 32 };
+enum { ENDS = 64 };
 static struct known_end { uint64_t rip, cr3; const uint8_t *at; uint32_t bytes; } ends[ENDS];
 
-static struct known_end *end_at(uint64_t rip)
+/* The same code under many roots, as a nested guest's, keeps a place for each. */
+static struct known_end *end_at(uint64_t rip, uint64_t cr3)
 {
-	return &ends[(rip ^ rip >> 5) % ENDS];
+	return &ends[(rip ^ rip >> 5 ^ cr3 >> 12) % ENDS];
 }
 
 static __attribute__((noinline)) bool find_end(struct guest *g, unsigned opcode_bytes,
@@ -72,16 +73,20 @@ static __attribute__((noinline)) bool find_end(struct guest *g, unsigned opcode_
 	length = insn_prefixes(at, count, insn_bits(g)) + opcode_bytes;
 	*rip = insn_advance(g, length);
 	if (length == opcode_bytes && at != buffer && *rip > from) {
-		*end_at(from) = (struct known_end){ from, g->vmcb->cr3, at, 0 };
-		memcpy(&end_at(from)->bytes, at, sizeof(uint32_t));
+		struct known_end *end = end_at(from, g->vmcb->cr3);
+
+		*end = (struct known_end){ from, g->vmcb->cr3, at, 0 };
+		memcpy(&end->bytes, at, sizeof(uint32_t));
 	}
+	if (length > count)
+		*rip = 0;
 	return length <= count;
 }
 
 bool insn_end(struct guest *g, unsigned opcode_bytes, uint64_t *rip)
 {
 	const uint64_t from = g->vmcb->rip;
-	const struct known_end *end = end_at(from);
+	const struct known_end *end = end_at(from, g->vmcb->cr3);
 
 	if (features.next_rip && g->vmcb->next_rip) {
 		*rip = g->vmcb->next_rip;

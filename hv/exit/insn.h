@@ -21,7 +21,8 @@ uint64_t insn_linear(const struct guest *g, unsigned segment, uint64_t offset);
 
 /*
  * Where the instruction ends, 'opcode_bytes' being what follows its prefixes: from the processor if
- * it says so (NRIPS), else decoded. False: it cannot be fetched; the guest runs it again.
+ * it says so (NRIPS), else decoded. False, *rip being 0: it cannot be fetched; the guest runs it
+ * again.
  */
 bool insn_end(struct guest *g, unsigned opcode_bytes, uint64_t *rip);
 

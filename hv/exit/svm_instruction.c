@@ -145,7 +145,8 @@ void exit_invlpga(struct guest *g)
 	/* of L2: what runs now is forgotten, what is L1's when L1 runs again */
 	if (g->in_l2) {
 		rhz_vcpu_flush_guest(g->mmu);
-		g->nsvm->flush_l1 |= !asid;
+		if (!asid)
+			g->nsvm->l1_flush = RHZ_GUEST_FLUSH_ASID;
 	}
 	if ((!g->in_l2 || asid) &&
 	    rhz_vcpu_invlpga(g->mmu, &g->cpu, (rhz_gva){ gva }, asid, &tag) == RHZ_FLUSH_ADDRESS)

@@ -13,6 +13,7 @@
 enum {
 	OPCODE = 7,      /* bytes of opcode behind the prefixes; 0: no instruction intercept */
 	OPERAND = 1 << 3, /* a ModRM follows, which may name memory */
+	SOFTWARE = 1 << 5, /* its last byte is told */
 	MOVE = 1 << 4,   /* of a control or debug register; CLTS, LMSW, SMSW among them */
 };
 
@@ -24,7 +25,7 @@ static const uint8_t shapes[EXIT_CODES] = {
 	[0x70] = 1, [0x71] = 1,        /* PUSHF, POPF */
 	[EXIT_CPUID] = 2,
 	[0x73] = 2, [0x74] = 1,        /* RSM, IRET */
-	[EXIT_SOFTWARE] = 2,
+	[EXIT_SOFTWARE] = 2 | SOFTWARE,
 	[EXIT_INVD] = 2,
 	[0x77] = 1, [0x78] = 1,        /* PAUSE behind its F3, HLT */
 	[EXIT_INVLPG] = 2 | OPERAND,
@@ -62,22 +63,20 @@ static void of_software(struct guest *g, struct vmcb *block)
 		block->exit_info1 = code[length - 1];
 }
 
-static void of_instruction(struct guest *g, struct vmcb *block, uint64_t code)
+static __attribute__((noinline)) void of_rarer(struct guest *g, struct vmcb *block, uint64_t code)
 {
 	const uint8_t shape = shapes[code];
 
 	if (shape & MOVE) {
 		exit_cr_assist(g, &block->exit_info1, &block->next_rip);
-		return;
-	}
-	if (shape & OPERAND) {
+	} else if (shape & OPERAND) {
 		of_operand(g, block, code, shape & OPCODE);
-		return;
+	} else if (shape & SOFTWARE) {
+		if (insn_end(g, shape & OPCODE, &block->next_rip))
+			of_software(g, block);
+	} else if (code == EXIT_IOIO) {
+		block->next_rip = block->exit_info2;
 	}
-	if (!insn_end(g, shape, &block->next_rip))
-		block->next_rip = 0;
-	else if (code == EXIT_SOFTWARE)
-		of_software(g, block);
 }
 
 /* The bytes at rip of an instruction that faulted; none where its own fetch did [APM2 15.8.4]. */
@@ -86,6 +85,7 @@ static __attribute__((noinline)) void of_fault(struct guest *g, struct vmcb *blo
 	uint8_t code[INSN_BUFFER] = { 0 };
 	unsigned count;
 
+	block->fetched = 0;
 	if (block->exit_info1 & RHZ_PF_I)
 		return;
 	count = gva_fetch(g, code);
@@ -93,22 +93,28 @@ static __attribute__((noinline)) void of_fault(struct guest *g, struct vmcb *blo
 	memcpy(block->instruction, code, sizeof(block->instruction));
 }
 
+static __attribute__((noinline)) void by_processor(const struct vmcb *l2, struct vmcb *block)
+{
+	block->next_rip = l2->next_rip;
+	memcpy(&block->fetched, &l2->fetched, 1 + sizeof(l2->instruction));
+}
+
 void assist(struct guest *g, struct vmcb *block)
 {
-	const struct vmcb *l2 = g->vmcb;
 	const uint64_t code = block->exit_code;
 
 	if (features.next_rip && features.decode_assists) {
-		block->next_rip = l2->next_rip;
-		memcpy(&block->fetched, &l2->fetched, 1 + sizeof(l2->instruction));
+		by_processor(g->vmcb, block);
+		return;
+	}
+	/* most exits are by a plain instruction */
+	if (code < EXIT_CODES && shapes[code] - 1u < OPCODE) {
+		insn_end(g, shapes[code], &block->next_rip);
 		return;
 	}
 	block->next_rip = 0;
-	block->fetched = 0;
-	if (code == EXIT_IOIO)
-		block->next_rip = block->exit_info2;
-	else if (code < EXIT_CODES && shapes[code])
-		of_instruction(g, block, code);
-	else if (code == EXIT_NPF || code == EXIT_EXCEPTION + VECTOR_PF)
+	if (code == EXIT_NPF || code == EXIT_EXCEPTION + VECTOR_PF)
 		of_fault(g, block);
+	else if (code < EXIT_CODES)
+		of_rarer(g, block, code);
 }

@@ -217,6 +217,13 @@ static bool is_software(uint64_t event)
 	       (type == EVENT_EXCEPTION && (vector == VECTOR_BP || vector == VECTOR_OF));
 }
 
+static void inject_behind(struct nsvm *nsvm, struct vmcb *l2)
+{
+	nsvm->rip = l2->rip;
+	if (!features.next_rip && is_software(nsvm->control.event))
+		l2->rip = nsvm->control.next_rip;
+}
+
 void nsvm_interrupted(struct guest *g)
 {
 	struct nsvm *nsvm = g->nsvm;
@@ -268,9 +275,8 @@ void nsvm_enter(struct guest *g, uint64_t gpa, uint64_t next)
 	l2->event = control->event;
 	nsvm->injecting = control->event & EVENT_VALID;
 	l2->next_rip = control->next_rip;
-	nsvm->rip = l2->rip;
-	if (nsvm->injecting && !features.next_rip && is_software(control->event))
-		l2->rip = control->next_rip;
+	if (nsvm->injecting)
+		inject_behind(nsvm, l2);
 	g->reg[REG_RAX] = l2->rax;
 	g->reg[REG_RSP] = l2->rsp;
 	gif_enter(g);
@@ -330,11 +336,10 @@ static void switch_to_l1(struct guest *g, bool ran)
 {
 	struct vmcb *l1 = g->vmcb_of[L1];
 	const struct vmcb *l2 = g->vmcb_of[L2];
-	const enum rhz_guest_flush flush = g->nsvm->flush_l1 ? RHZ_GUEST_FLUSH_ASID
-	                                                     : RHZ_GUEST_KEEP;
+	const enum rhz_guest_flush flush = g->nsvm->l1_flush;
 	const struct rhz_regs *regs = NULL;
 
-	g->nsvm->flush_l1 = false;
+	g->nsvm->l1_flush = RHZ_GUEST_KEEP;
 	use(g, L1);
 	g->shadow = boot_info.options.shadow;
 	/* PDPTEs are read again [APM2 15.6]. */
@@ -367,13 +372,14 @@ void nsvm_exit(struct guest *g, uint64_t code, uint64_t info1, uint64_t info2)
 
 	if (g->stepping)
 		step_end(g);
-	if (g->in_l2 && !g->gif && code != EXIT_INVALID_64)
+	if (!g->gif && code != EXIT_INVALID_64)
 		gif_restore_l2(g);
 	block->exit_code = code;
 	block->exit_info1 = info1;
 	block->exit_info2 = info2;
 	if (code != EXIT_INVALID_64) {
-		nsvm_interrupted(g);
+		if (__builtin_expect(nsvm->injecting, 0))
+			nsvm_interrupted(g);
 		assist(g, block);
 		save_state(g, block);
 	}

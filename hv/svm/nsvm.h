@@ -20,7 +20,7 @@ struct nsvm {
 	uint64_t rip;         /* L2's at the entry */
 	uint64_t interrupt_control; /* L2's under GIF = 1, while L2 has cleared it */
 	bool injecting;       /* control.event may be undelivered */
-	bool flush_l1;        /* L2 has asked for a flush of L1's, by INVLPGA */
+	enum rhz_guest_flush l1_flush; /* that L2 has asked for, by INVLPGA */
 	bool paging;          /* L2 runs by L1's nested tables */
 	bool regs_are_ours;   /* L2's control registers are the library's, not the block's */
 };
