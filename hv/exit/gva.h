@@ -15,6 +15,15 @@ HV_INLINE bool gva_is_64bit(const struct guest *g)
 }
 
 /*
+ * A place for what is remembered of a linear address: the same code under many roots, as a nested
+ * guest's, gets one for each. Fibonacci hashing, as the top bits of the product are the mixed ones.
+ */
+HV_INLINE size_t gva_place(uint64_t gva, uint64_t cr3)
+{
+	return (gva ^ cr3) * 0x9e3779b97f4a7c15u >> 48;
+}
+
+/*
  * The bytes of the instruction at rip, as far as its page goes: *left of them. Null: they are not
  * in RAM or ROM, or not mapped any more; the guest runs the instruction again.
  */

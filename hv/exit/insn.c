@@ -53,13 +53,13 @@ static const uint8_t *code(struct guest *g, uint8_t buffer[INSN_BUFFER], unsigne
  * is looked at; that the address still leads there is not: a guest that remaps its code between two
  * exits of one instruction, and has another form of it there, deceives itself.
  */
-enum { ENDS = 64 };
+enum { ENDS = 128 };
 static struct known_end { uint64_t rip, cr3; const uint8_t *at; uint32_t bytes; } ends[ENDS];
 
 /* The same code under many roots, as a nested guest's, keeps a place for each. */
 static struct known_end *end_at(uint64_t rip, uint64_t cr3)
 {
-	return &ends[(rip ^ rip >> 5 ^ cr3 >> 12) % ENDS];
+	return &ends[gva_place(rip, cr3) % ENDS];
 }
 
 static __attribute__((noinline)) bool find_end(struct guest *g, unsigned opcode_bytes,
