@@ -3,6 +3,7 @@
 #include "mark/svm.h"
 
 #include "mark/machine.h"
+#include "mark/space.h"
 
 enum { LEAF_FEATURES = 0x80000001, LEAF_SVM = 0x8000000a };
 #define FEATURES_C_SVM (1u << 2)
@@ -15,11 +16,10 @@ enum { MSR_PAT = 0x277 };
 #define EFER_SVME (1ull << 12)
 #define VM_CR_SVMDIS (1ull << 4)
 
-enum { INTERCEPT_VMRUN_VMMCALL = 3, NESTED_PAGING = 1, EXIT_VMMCALL = 0x81 };
 enum { L2_STACK_BYTES = 4096 }; /* for an exception's line */
 
 #define ALIGNED __attribute__((aligned(PAGE_BYTES)))
-struct control_block ALIGNED l2, ALIGNED l1_state;
+struct vmcb ALIGNED l2, ALIGNED l1_state;
 static uint8_t ALIGNED host_save[PAGE_BYTES];
 static uint8_t ALIGNED l2_stack[L2_STACK_BYTES];
 
@@ -73,7 +73,7 @@ const char *svm_begin(bool nested_paging)
 	return 0;
 }
 
-static struct segment descriptor_table(const char *which)
+static struct vmcb_segment descriptor_table(const char *which)
 {
 	struct __attribute__((packed)) { uint16_t limit; uint64_t base; } at;
 
@@ -81,21 +81,21 @@ static struct segment descriptor_table(const char *which)
 		__asm__ volatile("sgdt %0" : "=m"(at));
 	else
 		__asm__ volatile("sidt %0" : "=m"(at));
-	return (struct segment){ 0, 0, at.limit, at.base };
+	return (struct vmcb_segment){ 0, 0, at.limit, at.base };
 }
 
 void svm_prepare(const char *code, uint64_t cr3, uint64_t nested_cr3)
 {
-	const struct segment data = { 16, 0xc93, 0xffffffff, 0 };
+	const struct vmcb_segment data = { 16, 0xc93, 0xffffffff, 0 };
 
 	svm_save(&l1_state);
 	svm_save(&l2);
-	l2.intercept_vmrun = INTERCEPT_VMRUN_VMMCALL;
+	l2.intercept2 = INTERCEPT2_VMRUN | INTERCEPT2_VMMCALL;
 	l2.asid = 1;
-	l2.tlb_control = TLB_KEEP;
+	l2.tlb_control = TLB_FLUSH_NONE;
 	l2.nested_control = nested_cr3 ? NESTED_PAGING : 0;
 	l2.nested_cr3 = nested_cr3;
-	l2.cs = (struct segment){ 8, 0xa9b, 0xffffffff, 0 };
+	l2.cs = (struct vmcb_segment){ 8, 0xa9b, 0xffffffff, 0 };
 	l2.ds = l2.es = l2.ss = data;
 	l2.gdtr = descriptor_table("gdtr");
 	l2.idtr = descriptor_table("idtr");

@@ -49,6 +49,16 @@ static struct vmcb *operand(struct guest *g, uint64_t gpa)
 	return nsvm->state;
 }
 
+/* The instruction ends at *rip; false: nothing more is to be done for it now. */
+HV_INLINE bool is_there(struct guest *g, uint64_t *rip)
+{
+	if (__builtin_expect(!g->svme, 0)) {
+		event_ud(g);
+		return false;
+	}
+	return insn_end(g, SVM_BYTES, rip);
+}
+
 /*
  * What L1 does not intercept L2 does: to its own state, to the GIF, which is one for both, and to
  * L1's memory, by L1's physical addresses. VMRUN cannot be among them [APM2 15.5.1].
@@ -59,11 +69,7 @@ HV_INLINE void move_state(struct guest *g, bool load)
 	struct vmcb *block, *state = g->vmcb_of[L1];
 	uint64_t rip;
 
-	if (!g->svme) {
-		event_ud(g);
-		return;
-	}
-	if (!insn_end(g, SVM_BYTES, &rip))
+	if (!is_there(g, &rip))
 		return;
 	block = operand(g, gpa);
 	if (!block) {
@@ -87,16 +93,6 @@ void exit_vmload(struct guest *g)
 void exit_vmsave(struct guest *g)
 {
 	move_state(g, false);
-}
-
-/* The instruction ends at *rip; false: nothing more is to be done for it now. */
-HV_INLINE bool is_there(struct guest *g, uint64_t *rip)
-{
-	if (__builtin_expect(!g->svme, 0)) {
-		event_ud(g);
-		return false;
-	}
-	return insn_end(g, SVM_BYTES, rip);
 }
 
 void exit_vmrun(struct guest *g)

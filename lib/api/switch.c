@@ -11,18 +11,15 @@
 #include "root/registers.h"
 #include "shadow/sync.h"
 
-static bool nothing_listed(const struct rhz_vm *vm, const struct page *root)
-{
-	return root->role.nested ? nested_lists_empty(vm, root) : lists_empty(vm, root);
-}
-
 /* The root is current: what is left to do where something is listed or invalidated. */
 static __attribute__((noinline)) enum rhz_load_result switch_ends(struct rhz_vcpu *vcpu,
                                                                   enum rhz_guest_flush flush)
 {
-	if (!nothing_listed(vcpu->vm, vcpu->now->root)) {
+	struct page *root = vcpu->now->root;
+
+	if (!lists_empty_of(vcpu->vm, root, root->role.nested)) {
 		vcpu_lock(vcpu);
-		sync_lists(vcpu, vcpu->now->root);
+		sync_lists(vcpu, root);
 		vm_unlock(vcpu->vm);
 	}
 	if (flush == RHZ_GUEST_FLUSH_ALL)

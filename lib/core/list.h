@@ -35,22 +35,25 @@ RHZ_INLINE bool list_is_shared(uint32_t list)
 }
 
 /*
- * Nothing to sync for this root? Two loads and a test, for the hit path. In this order: see
- * list_share. What took a table off its list has been done with it: see sync.c.
+ * Nothing to sync for this root, of L1's nested tables or of others? Two loads and a test, for the
+ * hit path. In this order: see list_share. What took a table off its list has been done with it:
+ * see sync.c.
  */
-RHZ_INLINE bool lists_empty(const struct rhz_vm *vm, const struct page *root)
+RHZ_INLINE bool lists_empty_of(const struct rhz_vm *vm, const struct page *root, bool nested)
 {
 	uint32_t own = __atomic_load_n(&root->own_list, __ATOMIC_ACQUIRE);
 
-	return !(own | __atomic_load_n(&vm->shared_list[0], __ATOMIC_ACQUIRE));
+	return !(own | __atomic_load_n(&vm->shared_list[nested], __ATOMIC_ACQUIRE));
 }
 
-/* The same for a root of L1's nested tables. */
+RHZ_INLINE bool lists_empty(const struct rhz_vm *vm, const struct page *root)
+{
+	return lists_empty_of(vm, root, false);
+}
+
 RHZ_INLINE bool nested_lists_empty(const struct rhz_vm *vm, const struct page *root)
 {
-	uint32_t own = __atomic_load_n(&root->own_list, __ATOMIC_ACQUIRE);
-
-	return !(own | __atomic_load_n(&vm->shared_list[1], __ATOMIC_ACQUIRE));
+	return lists_empty_of(vm, root, true);
 }
 
 #endif

@@ -91,12 +91,18 @@ RHZ_INLINE bool role_has_table(union role role)
 	return role.guest != ROLE_DIRECT && !role_is_pae_root(role) && !role_wraps(role);
 }
 
+/* L1's nested PAE tables: the four entries at their top. */
+RHZ_INLINE bool role_is_pdpt(union role role)
+{
+	return role.nested && role.guest == ROLE_PAE && role.level == 3;
+}
+
 /* What A and D are elsewhere in an entry of another of these. */
 enum role_format { FORMAT_IS_64 = 1, FORMAT_IS_32 = 2, FORMAT_IS_EPT = 4, FORMAT_IS_PDPT = 8 };
 
 RHZ_INLINE unsigned role_format(union role role)
 {
-	if (role.nested && role.guest == ROLE_PAE && role.level == 3)
+	if (role_is_pdpt(role))
 		return FORMAT_IS_PDPT;
 	return role.guest < ROLE_32 ? FORMAT_IS_64 : role.guest == ROLE_32 ? FORMAT_IS_32 :
 	                                                                     FORMAT_IS_EPT;

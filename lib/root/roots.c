@@ -191,6 +191,18 @@ static bool keeps_unseen(const struct rhz_vcpu *vcpu, const struct rhz_root_entr
 	return entry->key.guest_asid == guest_asid && vcpu->context[entry->key.context].unseen;
 }
 
+/* All such entries but one; none is spared if that is null. */
+static void asid_stale(struct rhz_vcpu *vcpu, uint32_t guest_asid,
+                       const struct rhz_root_entry *spared)
+{
+	for (unsigned i = 0; i < RHZ_ROOT_ENTRIES; i++) {
+		struct rhz_root_entry *entry = &vcpu->roots.entry[i];
+
+		if (entry != spared && keeps_unseen(vcpu, entry, guest_asid))
+			tag_stale(entry);
+	}
+}
+
 void roots_stale(struct rhz_vcpu *vcpu, uint32_t guest_asid)
 {
 	struct rhz_root_entry *current = root_entry(vcpu);
@@ -202,12 +214,7 @@ void roots_stale(struct rhz_vcpu *vcpu, uint32_t guest_asid)
 		tag_stale(current);
 		return;
 	}
-	for (unsigned i = 0; i < RHZ_ROOT_ENTRIES; i++) {
-		struct rhz_root_entry *entry = &vcpu->roots.entry[i];
-
-		if (keeps_unseen(vcpu, entry, guest_asid))
-			tag_stale(entry);
-	}
+	asid_stale(vcpu, guest_asid, NULL);
 }
 
 void root_alone(struct rhz_vcpu *vcpu)
@@ -219,16 +226,10 @@ void root_alone(struct rhz_vcpu *vcpu)
 	if (!entry || root_is_alone(vcpu, vcpu->now, (size_t)(entry - vcpu->roots.entry)))
 		return;
 	/* the one before was alone; who that was is forgotten if another ASID has the place */
-	if (*last && keeps_unseen(vcpu, *last, guest_asid)) {
+	if (*last && keeps_unseen(vcpu, *last, guest_asid))
 		tag_stale(*last);
-	} else {
-		for (unsigned i = 0; i < RHZ_ROOT_ENTRIES; i++) {
-			struct rhz_root_entry *other = &vcpu->roots.entry[i];
-
-			if (other != entry && keeps_unseen(vcpu, other, guest_asid))
-				tag_stale(other);
-		}
-	}
+	else
+		asid_stale(vcpu, guest_asid, entry);
 	*last = entry;
 }
 

@@ -44,12 +44,6 @@ RHZ_INLINE const struct rhz_mode *page_mode(const struct rhz_vm *vm, union role 
 	return &vm->mode[role_mode(role)];
 }
 
-/* L1's nested PAE tables: the four entries at their top. */
-RHZ_INLINE bool role_is_pdpt(union role role)
-{
-	return role.nested && role.guest == ROLE_PAE && role.level == 3;
-}
-
 /* The guest's entry behind entry 'index'; a table outside every slot reads as zero. */
 RHZ_INLINE uint64_t gpte_read(struct rhz_vm *vm, const struct page *page, unsigned index)
 {
