@@ -66,14 +66,14 @@ static bool walk_nested(struct guest *g, uint64_t gva, struct rhz_walk *walk)
 }
 
 /* Under nested paging a page of code is remembered with the way to it. */
-enum { TRAILS = 64 };
-static struct { struct trail trail; const uint8_t *code; } trails[TRAILS];
+enum { TRAIL_BITS = 6 };
+static struct { struct trail trail; const uint8_t *code; } trails[1 << TRAIL_BITS];
 
 static const uint8_t *code_page_nested(struct guest *g, uint64_t page)
 {
 	const struct vmcb *v = g->vmcb;
 	const struct trail_regs regs = { v->cr0, v->cr3, v->cr4, v->efer };
-	const size_t index = gva_place(page, v->cr3) % TRAILS;
+	const size_t index = gva_place(page, v->cr3, TRAIL_BITS);
 	struct trail *trail = &trails[index].trail;
 	struct rhz_walk walk;
 	uint64_t gpa = page;

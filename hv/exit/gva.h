@@ -15,12 +15,12 @@ HV_INLINE bool gva_is_64bit(const struct guest *g)
 }
 
 /*
- * A place for what is remembered of a linear address: the same code under many roots, as a nested
- * guest's, gets one for each. Fibonacci hashing, as the top bits of the product are the mixed ones.
+ * A place, of 2^bits, for what is remembered of a linear address: the same code under many roots,
+ * as a nested guest's, gets one for each. Fibonacci hashing: the product's top bits are mixed.
  */
-HV_INLINE size_t gva_place(uint64_t gva, uint64_t cr3)
+HV_INLINE size_t gva_place(uint64_t gva, uint64_t cr3, unsigned bits)
 {
-	return (gva ^ cr3) * 0x9e3779b97f4a7c15u >> 48;
+	return (gva ^ cr3) * 0x9e3779b97f4a7c15u >> (64 - bits);
 }
 
 /*

@@ -53,13 +53,15 @@ static const uint8_t *code(struct guest *g, uint8_t buffer[INSN_BUFFER], unsigne
  * is looked at; that the address still leads there is not: a guest that remaps its code between two
  * exits of one instruction, and has another form of it there, deceives itself.
  */
-enum { ENDS = 128 };
-static struct known_end { uint64_t rip, cr3; const uint8_t *at; uint32_t bytes; } ends[ENDS];
+enum { END_BITS = 7, ENDS = 1 << END_BITS };
+static struct known_end { uint64_t rip, cr3; const uint8_t *at; uint32_t bytes; } ends[ENDS] = {
+	[0 ... ENDS - 1] = { .cr3 = UINT64_MAX }, /* nobody's */
+};
 
 /* The same code under many roots, as a nested guest's, keeps a place for each. */
 static struct known_end *end_at(uint64_t rip, uint64_t cr3)
 {
-	return &ends[gva_place(rip, cr3) % ENDS];
+	return &ends[gva_place(rip, cr3, END_BITS)];
 }
 
 static __attribute__((noinline)) bool find_end(struct guest *g, unsigned opcode_bytes,
@@ -92,7 +94,7 @@ bool insn_end(struct guest *g, unsigned opcode_bytes, uint64_t *rip)
 		*rip = g->vmcb->next_rip;
 		return true;
 	}
-	if (end->rip != from || end->cr3 != g->vmcb->cr3 || !end->at ||
+	if (end->rip != from || end->cr3 != g->vmcb->cr3 ||
 	    *(const uint32_t *)end->at != end->bytes)
 		return find_end(g, opcode_bytes, rip);
 	*rip = from + opcode_bytes;

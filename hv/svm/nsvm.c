@@ -162,10 +162,19 @@ static inline __attribute__((always_inline)) void read_words(void *to, const voi
 static void read_control(struct vmcb *to, const struct vmcb *from)
 {
 	read_words(&to->intercept_cr, &from->intercept_cr, INTERCEPT_WORDS / 2);
-	read_words(&to->iopm, &from->iopm, 6); /* to interrupt_state */
+	read_words(&to->iopm, &from->iopm, 2);
+	read_words(&to->asid, &from->asid, 2); /* tlb_control, interrupt_control */
 	read_words(&to->nested_control, &from->nested_control, 1);
 	read_words(&to->event, &from->event, 2); /* and nested_cr3 */
+}
+
+/* What is L2's as it is, whatever L1 says there, but for the event. */
+static void read_plain_control(struct vmcb *to, const struct vmcb *from)
+{
+	read_words(&to->tsc_offset, &from->tsc_offset, 1);
+	read_words(&to->interrupt_state, &from->interrupt_state, 1);
 	read_words(&to->next_rip, &from->next_rip, 1);
+	to->interrupt_state &= INTERRUPT_SHADOW;
 }
 
 static void read_state(struct vmcb *to, const struct vmcb *from)
@@ -180,7 +189,8 @@ static void read_state(struct vmcb *to, const struct vmcb *from)
 	read_words(&to->rax, &from->rax, 1);
 	read_words(&to->cr2, &from->cr2, 1);
 }
-_Static_assert(offsetof(struct vmcb, interrupt_state) == offsetof(struct vmcb, iopm) + 5 * 8 &&
+_Static_assert(offsetof(struct vmcb, msrpm) == offsetof(struct vmcb, iopm) + 8 &&
+               offsetof(struct vmcb, interrupt_control) == offsetof(struct vmcb, asid) + 8 &&
                offsetof(struct vmcb, rip) == offsetof(struct vmcb, cr4) + 6 * 8,
                "runs of words as they are read");
 
@@ -221,7 +231,7 @@ static void inject_behind(struct nsvm *nsvm, struct vmcb *l2)
 {
 	nsvm->rip = l2->rip;
 	if (!features.next_rip && is_software(nsvm->control.event))
-		l2->rip = nsvm->control.next_rip;
+		l2->rip = l2->next_rip;
 }
 
 void nsvm_interrupted(struct guest *g)
@@ -269,12 +279,10 @@ void nsvm_enter(struct guest *g, uint64_t gpa, uint64_t next)
 	}
 	l2->nested_control = g->shadow ? 0 : NESTED_PAGING;
 	l2->pat = nsvm->paging ? block->pat : g->vmcb_of[L1]->pat;
-	l2->tsc_offset = control->tsc_offset;
+	read_plain_control(l2, block);
 	l2->interrupt_control = control->interrupt_control & V_FIELDS;
-	l2->interrupt_state = control->interrupt_state & INTERRUPT_SHADOW;
 	l2->event = control->event;
 	nsvm->injecting = control->event & EVENT_VALID;
-	l2->next_rip = control->next_rip;
 	if (nsvm->injecting)
 		inject_behind(nsvm, l2);
 	g->reg[REG_RAX] = l2->rax;

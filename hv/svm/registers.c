@@ -11,25 +11,6 @@
 /* What acts on pages of the guest's alone, and must not act where it has no pages. */
 #define CR4_PAGED (RHZ_CR4_SMEP | RHZ_CR4_SMAP | RHZ_CR4_PKE | RHZ_CR4_PGE)
 
-uint64_t registers_cr0(const struct guest *g)
-{
-	if (!g->shadow)
-		return g->vmcb->cr0;
-	return registers_read_cr0(rhz_vcpu_regs(g->mmu), g->vmcb);
-}
-
-uint64_t registers_cr4(const struct guest *g)
-{
-	return g->shadow ? rhz_vcpu_regs(g->mmu)->cr4 : g->vmcb->cr4;
-}
-
-uint64_t registers_efer(const struct guest *g)
-{
-	const uint64_t efer = g->shadow ? rhz_vcpu_regs(g->mmu)->efer : g->vmcb->efer & ~EFER_SVME;
-
-	return efer | (g->svme ? EFER_SVME : 0);
-}
-
 /*
  * SVM has no shadow of CR0 and CR4 to be read in their place, so reads exit while the two differ.
  * Writes of CR0 exit always then: selective interception compares with the control block's.

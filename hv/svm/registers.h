@@ -10,9 +10,7 @@
 #include <rhizome/rhizome.h>
 
 #include "cpu/x86.h"
-#include "svm/vmcb.h"
-
-struct guest;
+#include "svm/guest.h"
 
 /*
  * Bits of CR0 that the control block has as they are: the guest changes TS and MP without an exit
@@ -30,9 +28,24 @@ HV_INLINE uint64_t registers_read_cr0(const struct rhz_regs *regs, const struct 
 void registers_init(struct guest *g);
 
 /* CR0, CR4 and EFER as the guest reads them. */
-uint64_t registers_cr0(const struct guest *g);
-uint64_t registers_cr4(const struct guest *g);
-uint64_t registers_efer(const struct guest *g);
+HV_INLINE uint64_t registers_cr0(const struct guest *g)
+{
+	if (!g->shadow)
+		return g->vmcb->cr0;
+	return registers_read_cr0(rhz_vcpu_regs(g->mmu), g->vmcb);
+}
+
+HV_INLINE uint64_t registers_cr4(const struct guest *g)
+{
+	return g->shadow ? rhz_vcpu_regs(g->mmu)->cr4 : g->vmcb->cr4;
+}
+
+HV_INLINE uint64_t registers_efer(const struct guest *g)
+{
+	const uint64_t efer = g->shadow ? rhz_vcpu_regs(g->mmu)->efer : g->vmcb->efer & ~EFER_SVME;
+
+	return efer | (g->svme ? EFER_SVME : 0);
+}
 
 /*
  * Loads CR0, CR3, CR4 and EFER as the guest wants them under shadow paging; LMA follows from the

@@ -198,6 +198,14 @@ static bool audit_roots(struct audit *audit, struct rhz_vcpu *vcpu)
 			return audit_fails(audit, 10, "root of another context", page, 0,
 			                   entry->key.context);
 	}
+	for (unsigned c = 0; c < RHZ_CONTEXTS; c++) {
+		unsigned index = vcpu->roots.current[c];
+
+		if (vcpu->context[c].entry !=
+		    (index == RHZ_ROOT_NO_ENTRY ? NULL : &vcpu->roots.entry[index]))
+			return audit_fails(audit, 10, "a context's root is not its current one",
+			                   NULL, c, index);
+	}
 	return true;
 }
 

@@ -11,17 +11,21 @@
 #include "root/registers.h"
 #include "shadow/sync.h"
 
+static __attribute__((noinline)) void switch_syncs(struct rhz_vcpu *vcpu)
+{
+	vcpu_lock(vcpu);
+	sync_lists(vcpu, vcpu->now->root);
+	vm_unlock(vcpu->vm);
+}
+
 /* The root is current: what is left to do where something is listed or invalidated. */
 static __attribute__((noinline)) enum rhz_load_result switch_ends(struct rhz_vcpu *vcpu,
                                                                   enum rhz_guest_flush flush)
 {
-	struct page *root = vcpu->now->root;
+	const struct page *root = vcpu->now->root;
 
-	if (!lists_empty_of(vcpu->vm, root, root->role.nested)) {
-		vcpu_lock(vcpu);
-		sync_lists(vcpu, root);
-		vm_unlock(vcpu->vm);
-	}
+	if (!lists_empty_of(vcpu->vm, root, root->role.nested))
+		switch_syncs(vcpu);
 	if (flush == RHZ_GUEST_FLUSH_ALL)
 		roots_stale_all(vcpu);
 	else if (flush == RHZ_GUEST_FLUSH_ASID)
@@ -37,20 +41,18 @@ RHZ_INLINE bool switch_back(struct rhz_vcpu *vcpu, unsigned number, uint64_t cr3
                             uint32_t guest_asid)
 {
 	struct context *to = &vcpu->context[number];
-	size_t index = vcpu->roots.current[number];
-	struct rhz_root_entry *entry;
+	struct rhz_root_entry *entry = to->entry;
 
-	if (__builtin_expect(index == RHZ_ROOT_NO_ENTRY || !vcpu->swift, 0))
+	if (__builtin_expect(!entry || !vcpu->swift, 0))
 		return false;
-	entry = &vcpu->roots.entry[index];
 	if (__builtin_expect(entry->key.table != (cr3 & to->cr3_mask), 0) ||
 	    __builtin_expect(entry->key.guest_asid != guest_asid, 0) ||
 	    __builtin_expect(entry->key.role != to->role.word, 0) ||
 	    __builtin_expect(!roots_undisturbed(vcpu), 0) ||
-	    __builtin_expect(!root_is_alone(vcpu, to, index), 0))
+	    __builtin_expect(!root_is_alone(vcpu, to), 0))
 		return false;
 	if (__builtin_expect(root_lags(vcpu, entry), 0))
-		root_catch_up(vcpu, entry);
+		root_catch_up(vcpu, to, entry);
 	vcpu->stats.root_switches++;
 	vcpu->stats.root_current_reused++;
 	__atomic_store_n(&vcpu->current, number, __ATOMIC_RELAXED);
@@ -83,8 +85,7 @@ RHZ_INLINE bool switch_quickly(struct rhz_vcpu *vcpu, unsigned number, uint64_t 
 	struct rhz_root_key key = key_in(to, number, cr3, guest_asid);
 	unsigned position;
 
-	if (__builtin_expect(vcpu->roots.current[number] == RHZ_ROOT_NO_ENTRY || !vcpu->swift ||
-	                     !roots_undisturbed(vcpu), 0))
+	if (__builtin_expect(!to->entry || !vcpu->swift || !roots_undisturbed(vcpu), 0))
 		return false;
 	if (root_cache_current_fits(&vcpu->roots, &key)) {
 		vcpu->stats.root_current_reused++;
@@ -167,23 +168,26 @@ enum rhz_load_result rhz_vcpu_switch_context(struct rhz_vcpu *vcpu, enum rhz_con
                                              const struct rhz_regs *regs, uint32_t guest_asid,
                                              enum rhz_guest_flush flush)
 {
-	struct context *to = &vcpu->context[number & 1];
+	struct context *to = &vcpu->context[RHZ_CONTEXT_L1];
 
-	if (number == RHZ_CONTEXT_L2 && regs) {
-		uint64_t cr3 = regs->cr3 & to->cr3_kept;
+	if (number == RHZ_CONTEXT_L1) {
+		vcpu->stats.nested_exits++;
+		if (__builtin_expect(regs || !switch_back(vcpu, RHZ_CONTEXT_L1, to->regs.cr3,
+		                                          guest_asid), 0))
+			return switch_elsewhere(vcpu, number, regs, guest_asid, flush);
+	} else if (number == RHZ_CONTEXT_L2) {
+		uint64_t cr3;
 
+		to = &vcpu->context[RHZ_CONTEXT_L2];
+		cr3 = (regs ? regs : &to->regs)->cr3 & to->cr3_kept;
 		vcpu->stats.nested_entries++;
-		if (__builtin_expect(!only_cr3_differs(to, regs) || cr3 & to->cr3_reserved ||
+		if (__builtin_expect((regs && !only_cr3_differs(to, regs)) ||
+		                     cr3 & to->cr3_reserved ||
 		                     !switch_back(vcpu, RHZ_CONTEXT_L2, cr3, guest_asid), 0))
 			return switch_elsewhere(vcpu, number, regs, guest_asid, flush);
 		to->regs.cr3 = cr3;
-		take_keys(to, regs);
-	} else if (number == RHZ_CONTEXT_L1 || number == RHZ_CONTEXT_L2) {
-		vcpu->stats.nested_entries += number != RHZ_CONTEXT_L1;
-		vcpu->stats.nested_exits += number == RHZ_CONTEXT_L1;
-		if (__builtin_expect(regs || !switch_back(vcpu, number, to->regs.cr3, guest_asid),
-		                     0))
-			return switch_elsewhere(vcpu, number, regs, guest_asid, flush);
+		if (regs)
+			take_keys(to, regs);
 	} else {
 		return RHZ_LOAD_GP;
 	}

@@ -293,9 +293,8 @@ static __attribute__((noinline)) enum rhz_load_result load_cr3_missed(struct rhz
 	if (__builtin_expect(!page, 0))
 		return load_cr3_built(vcpu, cr3);
 	vcpu->stats.root_refound++;
-	root_adopt(vcpu, &now->key, page);
+	root_bind_quick(now, root_adopt(vcpu, &now->key, page));
 	now->regs.cr3 = cr3;
-	now->root = page;
 	if (__builtin_expect(now->unusual, 0))
 		root_bind(vcpu);
 	sync_current(vcpu);
@@ -336,25 +335,25 @@ static __attribute__((noinline)) enum rhz_load_result load_cr3_other(struct rhz_
 {
 	struct context *now = vcpu->now;
 	unsigned position;
+	struct rhz_root_entry *entry;
 	struct page *root;
-	size_t index;
 	bool renew;
 
 	if (__builtin_expect((cr3 | now->unusual) & now->cr3_reserved ||
 	                     !roots_undisturbed(vcpu), 0))
 		return load_cr3_unusual(vcpu, cr3);
 	now->key.table = cr3 & now->cr3_mask;
-	index = root_cache_find_plain(&vcpu->roots, &now->key, &position, &renew);
+	entry = root_cache_find_plain(&vcpu->roots, &now->key, &position, &renew);
 	vcpu->stats.root_switches++;
-	if (__builtin_expect(index == RHZ_ROOT_NO_ENTRY, 0)) {
+	if (__builtin_expect(!entry, 0)) {
 		vcpu->stats.root_missed++;
 		return load_cr3_missed(vcpu, cr3);
 	}
 	vcpu->stats.root_cached_reused++;
 	vcpu->stats.root_reused_at[position]++;
-	root = vcpu->roots.entry[index].owned;
+	root_bind_quick(now, entry);
+	root = now->root;
 	__atomic_store_n(&root->writes, 0, __ATOMIC_RELAXED);
-	now->root = root;
 	now->regs.cr3 = cr3;
 	if (__builtin_expect(renew, 0))
 		return load_renewed(vcpu);
@@ -501,17 +500,16 @@ enum rhz_enter_result rhz_vcpu_enter(struct rhz_vcpu *vcpu, struct rhz_cpu *cpu,
                                      struct rhz_entry *entry)
 {
 	const struct context *now = vcpu->now;
-	struct rhz_root_entry *root;
+	struct rhz_root_entry *const current = now->entry;
 
 	if (__builtin_expect(!now->root || !roots_undisturbed(vcpu), 0))
 		return RHZ_ENTER_PREPARE;
-	root = &vcpu->roots.entry[vcpu->roots.current[vcpu->current]];
-	vcpu->entered = root;
+	vcpu->entered = current;
 	entry->root.v = now->root->hpa;
 	entry->levels = now->levels;
-	if (__builtin_expect(!tag_is_good(vcpu, cpu, &root->lease), 0))
+	if (__builtin_expect(!tag_is_good(vcpu, cpu, &current->lease), 0))
 		return enter_renewed(vcpu, cpu, entry);
-	entry->tag = root->lease.tag;
+	entry->tag = current->lease.tag;
 	entry->flush = RHZ_FLUSH_NONE;
 	return RHZ_ENTER_OK;
 }

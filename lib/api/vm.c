@@ -171,14 +171,13 @@ static __attribute__((noinline)) void slots_wrote(struct rhz_vm *vm, struct spac
 		slot_wrote(vm, &vm->slot[space->order[i]], gpa, end);
 }
 
-void rhz_vm_wrote(struct rhz_vm *vm, unsigned address_space, rhz_gpa gpa, uint64_t len)
+static __attribute__((noinline)) void wrote(struct rhz_vm *vm, unsigned address_space, rhz_gpa gpa,
+                                            uint64_t len)
 {
 	uint64_t from = gpa.v % RHZ_PAGE_SIZE;
 	struct space *space;
 	struct slot *slot;
 
-	if (address_space >= RHZ_MAX_ADDRESS_SPACES)
-		return;
 	vm_lock(vm);
 	space = &vm->space[address_space];
 	slot = slot_at(space, gpa.v);
@@ -187,6 +186,23 @@ void rhz_vm_wrote(struct rhz_vm *vm, unsigned address_space, rhz_gpa gpa, uint64
 	else
 		slots_wrote(vm, space, gpa.v, len);
 	vm_unlock(vm);
+}
+
+/* Without a lock there is one processor alone, and what is seen stays so: no table, no log. */
+RHZ_INLINE bool is_plain_page(struct rhz_vm *vm, unsigned address_space, uint64_t gpa, uint64_t len)
+{
+	const struct slot *slot = vm->space[address_space].hint;
+
+	return !vm->host.lock && gpa - slot->start < slot->bytes &&
+	       len - 1 < RHZ_PAGE_SIZE - gpa % RHZ_PAGE_SIZE && !slot->dirty &&
+	       !vm->bucket[frame_hash(vm, slot_frame(slot, gpa / RHZ_PAGE_SIZE))];
+}
+
+void rhz_vm_wrote(struct rhz_vm *vm, unsigned address_space, rhz_gpa gpa, uint64_t len)
+{
+	if (__builtin_expect(address_space < RHZ_MAX_ADDRESS_SPACES, 1) &&
+	    !is_plain_page(vm, address_space, gpa.v, len))
+		wrote(vm, address_space, gpa, len);
 }
 
 /* Is the page, or the PAE root above it, what a vCPU runs under? */

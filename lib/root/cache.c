@@ -216,7 +216,7 @@ enum rhz_root_found rhz_root_cache_find_cached(struct rhz_root_cache *cache,
 
 	if (!cache->plain || cache->current[key->context] == RHZ_ROOT_NO_ENTRY)
 		return find_rare(cache, key, position);
-	if (root_cache_find_plain(cache, key, position, &renew) == RHZ_ROOT_NO_ENTRY)
+	if (!root_cache_find_plain(cache, key, position, &renew))
 		return RHZ_ROOT_MISSED;
 	if (renew)
 		rhz_root_cache_renew(cache);

@@ -134,20 +134,23 @@ static inline void root_cache_set_current(struct rhz_root_cache *cache, unsigned
 /*
  * With a plain policy a key is held once. So what is found in its bucket, while the current root
  * is known not to fit, is a cached root; and it stays in its bucket, as does the old current one,
- * which there must be. The entry's index, RHZ_ROOT_NO_ENTRY: there is none with this key.
+ * which there must be. The entry, null: there is none with this key.
  * *renew: rhz_root_cache_renew is to be called; left to the caller, so that it can do so last.
  */
-static inline __attribute__((always_inline)) size_t
+static inline __attribute__((always_inline)) struct rhz_root_entry *
 root_cache_find_plain(struct rhz_root_cache *cache, const struct rhz_root_key *key,
                       unsigned *position, bool *renew)
 {
 	size_t index = cache->bucket[bucket_of(key)];
+	struct rhz_root_entry *entry;
 	size_t old, place;
 
-	for (;; index = cache->entry[index].next) {
+	for (;; index = entry->next) {
 		if (__builtin_expect(index == RHZ_ROOT_NO_ENTRY, 0))
-			return RHZ_ROOT_NO_ENTRY;
-		if (__builtin_expect(root_key_same(&cache->entry[index].key, key), 1))
+			return NULL;
+		entry = &cache->entry[index];
+		__asm__("" : "+r"(entry)); /* or the address is computed for each member */
+		if (__builtin_expect(root_key_same(&entry->key, key), 1))
 			break;
 	}
 	old = cache->current[key->context];
@@ -157,7 +160,7 @@ root_cache_find_plain(struct rhz_root_cache *cache, const struct rhz_root_key *k
 	*position = position_of(cache, place);
 	give_place(cache, place);
 	*renew = take_place(cache, old);
-	return index;
+	return entry;
 }
 
 #endif

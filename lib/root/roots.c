@@ -34,11 +34,16 @@ void root_trace_switch(const struct rhz_vcpu *vcpu, const struct rhz_root_key *k
 
 static void root_remove(struct rhz_vcpu *vcpu, unsigned index)
 {
+	const struct rhz_root_key *key = &vcpu->roots.entry[index].key;
+	struct context *of = &vcpu->context[key->context];
+
+	if (of->entry == &vcpu->roots.entry[index])
+		of->entry = NULL;
 	vcpu->stats.root_dropped++;
 	root_trace(vcpu, (struct rhz_event){
 		.kind = RHZ_EVENT_ROOT_DROPPED,
-		.address = vcpu->roots.entry[index].key.table,
-		.root = &vcpu->roots.entry[index].key,
+		.address = key->table,
+		.root = key,
 	});
 	root_let_go(vcpu, rhz_root_cache_remove(&vcpu->roots, index));
 }
@@ -46,10 +51,13 @@ static void root_remove(struct rhz_vcpu *vcpu, unsigned index)
 void root_bind(struct rhz_vcpu *vcpu)
 {
 	struct context *now = vcpu->now;
-	struct rhz_root_entry *entry = root_entry(vcpu);
+	unsigned index = vcpu->roots.current[vcpu->current];
+	struct rhz_root_entry *entry = index == RHZ_ROOT_NO_ENTRY ? NULL :
+	                                                            &vcpu->roots.entry[index];
 
 	if (entry && root_lags(vcpu, entry))
-		root_catch_up(vcpu, entry);
+		root_catch_up(vcpu, now, entry);
+	now->entry = entry;
 	now->root = entry ? page_at(vcpu->vm, entry->page) : NULL;
 	now->unusual = ~0ull;
 	now->key = (struct rhz_root_key){
@@ -86,7 +94,8 @@ static bool root_spare(struct rhz_vcpu *vcpu)
 	return true;
 }
 
-void root_adopt(struct rhz_vcpu *vcpu, const struct rhz_root_key *key, struct page *page)
+struct rhz_root_entry *root_adopt(struct rhz_vcpu *vcpu, const struct rhz_root_key *key,
+                                  struct page *page)
 {
 	struct rhz_root_entry **last = &vcpu->last_of_asid[key->guest_asid % LAST_OF_ASID], *entry;
 	uint32_t evicted[2];
@@ -105,6 +114,7 @@ void root_adopt(struct rhz_vcpu *vcpu, const struct rhz_root_key *key, struct pa
 	/* what roots hold cannot be reclaimed: half of the quota is for the rest */
 	while (vcpu->vm->roots_held > vcpu->vm->config.quota / 2 && root_spare(vcpu))
 		;
+	return entry;
 }
 
 void roots_prune(struct rhz_vcpu *vcpu)
@@ -223,7 +233,7 @@ void root_alone(struct rhz_vcpu *vcpu)
 	struct rhz_root_entry *entry = root_entry(vcpu);
 	struct rhz_root_entry **last = &vcpu->last_of_asid[guest_asid % LAST_OF_ASID];
 
-	if (!entry || root_is_alone(vcpu, vcpu->now, (size_t)(entry - vcpu->roots.entry)))
+	if (!entry || root_is_alone(vcpu, vcpu->now))
 		return;
 	/* the one before was alone; who that was is forgotten if another ASID has the place */
 	if (*last && keeps_unseen(vcpu, *last, guest_asid))
@@ -233,15 +243,13 @@ void root_alone(struct rhz_vcpu *vcpu)
 	*last = entry;
 }
 
-void roots_stale_all(struct rhz_vcpu *vcpu)
+void roots_catch_up(struct rhz_vcpu *vcpu)
 {
-	if (!++vcpu->flushes) {
-		/* begins anew: what has lagged for so long must not seem to be up to date */
-		for (unsigned i = 0; i < RHZ_ROOT_ENTRIES; i++)
-			root_catch_up(vcpu, &vcpu->roots.entry[i]);
+	for (unsigned i = 0; i < RHZ_ROOT_ENTRIES; i++) {
+		struct rhz_root_entry *entry = &vcpu->roots.entry[i];
+
+		root_catch_up(vcpu, &vcpu->context[entry->key.context], entry);
 	}
-	if (root_entry(vcpu))
-		root_catch_up(vcpu, root_entry(vcpu));
 }
 
 void roots_stale_l2(struct rhz_vcpu *vcpu)

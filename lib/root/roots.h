@@ -14,9 +14,7 @@
 /* The entry of the current context's root; null before the first load and after a drop. */
 RHZ_INLINE struct rhz_root_entry *root_entry(struct rhz_vcpu *vcpu)
 {
-	unsigned index = vcpu->roots.current[vcpu->current];
-
-	return index == RHZ_ROOT_NO_ENTRY ? NULL : &vcpu->roots.entry[index];
+	return vcpu->now->entry;
 }
 
 /* The current context's root, or null. */
@@ -33,6 +31,13 @@ RHZ_INLINE bool roots_undisturbed(const struct rhz_vcpu *vcpu)
 
 /* The current root may have changed: notes it where the load path looks first. */
 void root_bind(struct rhz_vcpu *vcpu);
+
+/* The same where no more of it has than the root: the entry is now the context's. */
+RHZ_INLINE void root_bind_quick(struct context *now, struct rhz_root_entry *entry)
+{
+	now->entry = entry;
+	now->root = entry->owned;
+}
 
 /* What a search for a root came to, for trace events. */
 struct root_answer { enum rhz_root_found found; unsigned position; };
@@ -67,8 +72,9 @@ RHZ_INLINE bool root_find(struct rhz_vcpu *vcpu, const struct rhz_root_key *key,
 void root_trace_switch(const struct rhz_vcpu *vcpu, const struct rhz_root_key *key,
                        const struct root_answer *answer);
 
-/* After a miss: the page is the current root from now on. With the lock. */
-void root_adopt(struct rhz_vcpu *vcpu, const struct rhz_root_key *key, struct page *page);
+/* After a miss: the page is the root from now on; root_bind is to follow. With the lock. */
+struct rhz_root_entry *root_adopt(struct rhz_vcpu *vcpu, const struct rhz_root_key *key,
+                                  struct page *page);
 
 /* Lets go of roots that were zapped, and honours requests. With the lock. */
 void roots_prune(struct rhz_vcpu *vcpu);
@@ -91,13 +97,13 @@ bool roots_give_up_one(struct rhz_vm *vm);
  */
 void root_alone(struct rhz_vcpu *vcpu);
 
-/* It is known to be so of the root with this index, which is the context's current one. */
-RHZ_INLINE bool root_is_alone(const struct rhz_vcpu *vcpu, const struct context *of, size_t index)
+/* It is known to be so of a context's current root. */
+RHZ_INLINE bool root_is_alone(const struct rhz_vcpu *vcpu, const struct context *of)
 {
 	uint32_t guest_asid = of->guest_asid;
 
 	return !guest_asid || !of->unseen ||
-	       vcpu->last_of_asid[guest_asid % LAST_OF_ASID] == &vcpu->roots.entry[index];
+	       vcpu->last_of_asid[guest_asid % LAST_OF_ASID] == of->entry;
 }
 
 /*
@@ -109,12 +115,16 @@ RHZ_INLINE bool root_lags(const struct rhz_vcpu *vcpu, const struct rhz_root_ent
 	return entry->flushes != vcpu->flushes;
 }
 
-RHZ_INLINE void root_catch_up(const struct rhz_vcpu *vcpu, struct rhz_root_entry *entry)
+RHZ_INLINE void root_catch_up(const struct rhz_vcpu *vcpu, const struct context *of,
+                              struct rhz_root_entry *entry)
 {
 	entry->flushes = vcpu->flushes;
-	if (vcpu->context[entry->key.context].unseen)
+	if (of->unseen)
 		tag_stale(entry);
 }
+
+/* The count begins anew: what has lagged for so long must not seem to be up to date. */
+void roots_catch_up(struct rhz_vcpu *vcpu);
 
 /*
  * Tags that may hold translations by tables that the processor walks itself are flushed before
@@ -122,7 +132,15 @@ RHZ_INLINE void root_catch_up(const struct rhz_vcpu *vcpu, struct rhz_root_entry
  * under a table of L1's nested ones. Others hold nothing that our tables do not.
  */
 void roots_stale(struct rhz_vcpu *vcpu, uint32_t guest_asid);
-void roots_stale_all(struct rhz_vcpu *vcpu);
+RHZ_INLINE void roots_stale_all(struct rhz_vcpu *vcpu)
+{
+	struct context *now = vcpu->now;
+
+	if (__builtin_expect(!++vcpu->flushes, 0))
+		roots_catch_up(vcpu);
+	if (now->entry)
+		root_catch_up(vcpu, now, now->entry);
+}
 void roots_stale_l2(struct rhz_vcpu *vcpu);
 void roots_stale_table(struct rhz_vcpu *vcpu, uint64_t table);
 

@@ -43,6 +43,7 @@ struct context {
 	 */
 	struct rhz_root_key key;
 	uint64_t unusual;
+	struct rhz_root_entry *entry; /* the current root's in the cache, or null */
 };
 
 /* No table lies there. */

@@ -126,6 +126,43 @@ static void test_own_writes_are_logged(void **state)
 	world_end(world);
 }
 
+/* An embedder of one processor gives no lock; its writes are as much seen to. */
+static void test_writes_without_lock(void **state)
+{
+	static uint64_t alias_bits[1];
+	struct world *world = world_make(&(struct setup){ .mode = RHZ_PAGING_4LEVEL,
+		                                          .no_lock = true });
+	struct rhz_slot alias = { .gpa = { 1ull << 32 }, .bytes = 64 * 4096,
+		                  .ram = world->ram_id, .flags = RHZ_SLOT_DIRTY_LOG,
+		                  .dirty = alias_bits };
+	uint64_t root = table_new(world), top;
+	uint32_t id;
+
+	(void)state;
+	memset(log_bits, 0, sizeof(log_bits));
+	map(world, root, 0, 0x1000, PWU);
+	top = guest_get(world, root, 8);
+	start(world, 0, root);
+	reaches(world, 0, USER, 0x1000);
+	/* the root's first entry, by a write of it alone, and by one that begins in the page before */
+	for (unsigned before = 0; before <= 8; before += 8) {
+		guest_put(world, root, 8, 0);
+		rhz_vm_wrote(world->vm, 0, (rhz_gpa){ root - before }, 8 + before);
+		load_ok(world, 0, root);
+		faults(world, 0, USER, U);
+		guest_poke(world, root, 8, top);
+		reaches(world, 0, USER, 0x1000);
+	}
+	assert_status(rhz_slot_add(world->vm, &alias, &id), RHZ_OK);
+	rhz_vm_wrote(world->vm, 0, (rhz_gpa){ 0x4000 }, 1); /* the slot found last */
+	rhz_vm_wrote(world->vm, 0, (rhz_gpa){ alias.gpa.v + 0x5000 }, 1);
+	assert_int_equal(alias_bits[0], 1 << 5);
+	log_on(world);
+	rhz_vm_wrote(world->vm, 0, (rhz_gpa){ 0x4000 }, 1);
+	assert_true(is_dirty(0x4000) && !is_dirty(0x5000));
+	world_end(world);
+}
+
 static void test_harvest_statuses(void **state)
 {
 	uint64_t root, found = 9;
@@ -280,6 +317,7 @@ int main(void)
 		cmocka_unit_test(test_no_write_is_lost),
 		cmocka_unit_test(test_no_write_is_lost_direct),
 		cmocka_unit_test(test_own_writes_are_logged),
+		cmocka_unit_test(test_writes_without_lock),
 		cmocka_unit_test(test_harvest_statuses),
 		cmocka_unit_test(test_collapse),
 		cmocka_unit_test(test_host_invalidates),
