@@ -4,16 +4,20 @@
 The script and further files are in /work; /guest/vmlinuz is a kernel for guests.
 
 usage: host.py FOLDER SCRIPT OUT [--npt N] [--append WORDS] [--icount] [--plugin FILE,WORD=…]
-               [--memory MIB] [--cpus N] [--timeout S] [--file NAME=PATH]… [--program NAME=PATH]…
+               [--memory MIB] [--cpus N] [--timeout S] [--silence S] [--file NAME=PATH]…
+               [--program NAME=PATH]…
        FOLDER has been filled by guests/fetch --kvm; OUT is a folder for the results.
 """
 import argparse
 import pathlib
+import re
+import socket
 import stat
 import subprocess
 import sys
 import tarfile
 import tempfile
+import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 import tree  # noqa: E402 (its folder is named one line above)
@@ -23,6 +27,10 @@ DISK_MIB = 512  # sparse: what comes back may be that large
 
 class HostError(Exception):
     """The host did not boot or did not end; the text ends with its console."""
+
+
+class HostHung(HostError):
+    """It did not end in time, or said nothing for too long; the text begins with where it was."""
 
 
 def work(script, files=(), programs=()):
@@ -37,12 +45,12 @@ def work(script, files=(), programs=()):
     return overlay.archive()
 
 
-def command(folder, initrd, disk, options):
+def command(folder, initrd, disk, options, monitor="none"):
     """QEMU's command line."""
-    append = f"console=ttyS0 quiet panic=-1 npt={options.npt} {options.append}"
+    append = f"console=ttyS0 quiet panic=-1 unknown_nmi_panic npt={options.npt} {options.append}"
     line = ["qemu-system-x86_64", "-accel", "tcg", "-cpu", "max,+svm", "-m", f"{options.memory}M",
             "-smp", str(options.cpus), "-display", "none", "-nic", "none", "-no-reboot",
-            "-serial", "stdio", "-monitor", "none", "-kernel", str(folder / "vmlinuz"),
+            "-serial", "stdio", "-monitor", monitor, "-kernel", str(folder / "vmlinuz"),
             "-initrd", str(initrd), "-append", append.strip(),
             "-drive", f"file={disk},if=virtio,format=raw,cache=unsafe"]
     if options.icount:
@@ -50,6 +58,64 @@ def command(folder, initrd, disk, options):
     if options.plugin:
         line += ["-plugin", options.plugin]
     return line
+
+
+def ends(process, console, options):
+    """Waits for the end of it. Why it was given up, if it was."""
+    began = heard = time.monotonic()
+    size = 0
+    while True:
+        try:
+            process.wait(timeout=0.2)
+            return None
+        except subprocess.TimeoutExpired:
+            now = time.monotonic()
+        if console.stat().st_size > size:
+            size, heard = console.stat().st_size, now
+        if now - began > options.timeout:
+            return f"did not end within {options.timeout} s"
+        if options.silence and now - heard > options.silence:
+            return f"said nothing for {options.silence} s"
+
+
+def where(monitor):
+    """What the machine's processor and its interrupt controllers are at, as QEMU's monitor says. The
+    last word is an NMI: Linux, if it still hears it, says on the console where it was."""
+    seen = ""
+    try:
+        with socket.socket(socket.AF_UNIX) as line:
+            line.settimeout(2)
+            line.connect(str(monitor))
+            for asked in [*3 * ["info registers"], "info lapic", "info pic", "nmi"]:
+                line.sendall(f"{asked}\n".encode())
+                time.sleep(0.5)
+                seen += line.recv(1 << 16).decode(errors="replace")
+            time.sleep(3)
+    except OSError as error:
+        seen += f"({error})"
+    return "\n".join(re.findall(r"^(?:RIP|CR0|LVTT\s|Timer|ISR|IRR|pic).*", seen, re.M))
+
+
+def emulate(folder, initrd, disk, options):
+    """Runs QEMU. Returns the console's text; raises HostError."""
+    console, monitor = initrd.with_name("console"), initrd.with_name("monitor")
+    line = command(folder, initrd, disk, options, f"unix:{monitor},server=on,wait=off")
+    with open(console, "wb") as target:
+        process = subprocess.Popen(["timeout", "-k", "5", str(options.timeout + 60), *line],
+                                   stdin=subprocess.DEVNULL, stdout=target,
+                                   stderr=subprocess.STDOUT)
+        try:
+            failure = ends(process, console, options)
+            state = where(monitor) if failure else ""
+        finally:
+            process.terminate()
+            process.wait()
+    text = console.read_text(errors="replace").replace("\r", "")
+    if failure:
+        raise HostHung(f"the host {failure}\n{state}\n{text}")
+    if process.returncode:
+        raise HostError(f"QEMU's status is {process.returncode}\n{text}")
+    return text
 
 
 def run(folder, script, out, options=None, files=(), programs=()):
@@ -64,14 +130,7 @@ def run(folder, script, out, options=None, files=(), programs=()):
             target.write(work(script, files, programs))
         with open(disk, "wb") as target:
             target.truncate(DISK_MIB << 20)
-        line = command(folder, initrd, disk, options)
-        done = subprocess.run(["timeout", "-k", "5", str(options.timeout), *line],
-                              stdin=subprocess.DEVNULL, capture_output=True, text=True,
-                              errors="replace")
-        console = done.stdout.replace("\r", "") + done.stderr
-        if done.returncode != 0:
-            raise HostError(f"QEMU's status is {done.returncode} (124: {options.timeout} s are "
-                            f"over)\n{console}")
+        console = emulate(folder, initrd, disk, options)
         try:
             with tarfile.open(disk, "r|", errorlevel=1) as tar:
                 tar.extractall(out)
@@ -89,6 +148,7 @@ def parser():
     options.add_argument("--memory", type=int, default=2048)
     options.add_argument("--cpus", type=int, default=1)
     options.add_argument("--timeout", type=int, default=300)
+    options.add_argument("--silence", type=int, default=0, help="0: it may be silent")
     return options
 
 

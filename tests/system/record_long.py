@@ -10,7 +10,7 @@ import sys
 import tempfile
 
 from compact import Trace
-from recorded import host, prepare, requests_by_table
+from recorded import boot, host, prepare, requests_by_table
 from running import check, finish, rhizome
 
 RHIZOME, MARK, FOLDER = sys.argv[1:4]
@@ -83,12 +83,8 @@ def run(name, script, npt):
     """One host; returns the folder with what came out of it."""
     out = pathlib.Path(scratch, name)
     out.mkdir()
-    try:
-        console = host.run(FOLDER, script, out, host.defaults(npt=npt, timeout=LIMIT),
-                           [("mark.elf", MARK)], [("rhizome", RHIZOME)])
-    except host.HostError as error:
-        check(False, f"{name}: the host boots and ends", error)
-        finish()
+    console = boot(name, FOLDER, script, out, host.defaults(npt=npt, timeout=LIMIT),
+                   [("mark.elf", MARK)], [("rhizome", RHIZOME)])
     seen = {file.name: file.read_text(errors="replace").replace("\r", "")
             for file in out.iterdir() if file.suffix != ".trace"}
     check("never came" not in console and seen.get("status.recorder") == "0\n" and

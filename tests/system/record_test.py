@@ -11,13 +11,13 @@ import sys
 import tempfile
 
 from compact import Trace
-from recorded import host, prepare, requests_by_table
+from recorded import boot, host, prepare, requests_by_table
 from running import check, finish, refused, rhizome
 
 HERE = pathlib.Path(__file__).resolve().parent
 
 RHIZOME, MARK, FOLDER = sys.argv[1:4]
-LIMIT = 400  # seconds; 40 on an idle machine
+LIMIT, SILENCE = 270, 200  # seconds; 15 and 8 on an idle machine
 # mark makes six repetitions of 512 operations, whole rounds only.
 ROUNDS = {3: 6 * (512 // 3), 6: 6 * (512 // 6)}
 
@@ -111,13 +111,9 @@ def main():
     prepare(FOLDER)
     with tempfile.TemporaryDirectory() as scratch:
         out = pathlib.Path(scratch)
-        try:
-            console = host.run(FOLDER, (HERE / "record_host.sh").read_text(), out,
-                               host.defaults(npt=0, memory=1024, timeout=LIMIT),
-                               [("mark.elf", MARK)], [("rhizome", RHIZOME)])
-        except host.HostError as error:
-            check(False, "the host boots and ends", error)
-            finish()
+        console = boot("the host", FOLDER, (HERE / "record_host.sh").read_text(), out,
+                       host.defaults(npt=0, memory=1024, timeout=LIMIT, silence=SILENCE),
+                       [("mark.elf", MARK)], [("rhizome", RHIZOME)])
         check("never came" not in console, "nothing hung", console)
         for test in mark, replayed, ends, refusals:
             test(out)

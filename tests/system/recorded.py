@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import sys
 
-from running import finish, skip
+from running import check, finish, skip
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "guests/kvmhost"))
@@ -23,6 +23,24 @@ def prepare(folder):
     if fetched.returncode:
         skip(fetched.stderr.strip())
         finish()
+
+
+def boot(what, folder, script, out, options, files, programs):
+    """A host that must come to its end; returns its console. The scripts bound all that they wait
+    for, so a machine that stands still has itself stopped, which an emulated one does now and then:
+    it is run once more, and where it stood is told."""
+    for again in (True, False):
+        try:
+            return host.run(folder, script, out, options, files, programs)
+        except host.HostHung as error:
+            if again:
+                print("\n".join(f"note: {line}" for line in f"{what}: {error}".splitlines()))
+            else:
+                check(False, f"{what} boots and ends, twice", error)
+        except host.HostError as error:
+            check(False, f"{what} boots and ends", error)
+            break
+    return finish()
 
 
 def requests_by_table(trace):
