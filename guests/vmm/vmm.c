@@ -27,11 +27,6 @@ enum { MARK_PORT = 0xe9, EXIT_PORT = 0xf4, KEYBOARD_COMMAND = 0x64, CLOCK_DATA =
 enum { KEYBOARD_RESET = 0xfe, CPUID_MAX = 256 };
 enum { STATUS_CANNOT = 2, STATUS_GIVEN_UP = 3 };
 
-/* PCID and INVPCID: a KVM whose own processor has them only by our grace offers them to its guests
- * under nested paging too, where the real processor would have to have them. */
-#define LEAF1_C_PCID (1u << 17)
-#define LEAF7_B_INVPCID (1u << 10)
-
 /* KVM has these, but says so by capabilities only. With them a guest need not measure clocks. */
 #define LEAF1_C_DEADLINE (1u << 24)
 #define LEAF1_C_HYPERVISOR (1u << 31)
@@ -111,10 +106,7 @@ static void set_cpuid(int kvm, int vcpu)
 		struct kvm_cpuid_entry2 *entry = &cpuid->entries[i];
 
 		if (entry->function == 1)
-			entry->ecx = (entry->ecx & ~LEAF1_C_PCID) | LEAF1_C_DEADLINE |
-			             LEAF1_C_HYPERVISOR;
-		else if (entry->function == 7 && entry->index == 0)
-			entry->ebx &= ~LEAF7_B_INVPCID;
+			entry->ecx |= LEAF1_C_DEADLINE | LEAF1_C_HYPERVISOR;
 	}
 	control(vcpu, KVM_SET_CPUID2, cpuid, "KVM_SET_CPUID2");
 	free(cpuid);

@@ -25,9 +25,9 @@ void hv_main(uint32_t multiboot_info)
 	descriptors_load();
 	boot_info_read(multiboot_info);
 	features_read();
+	features.nested = !boot_info.options.no_nested;
 	if (boot_info.options.shadow)
 		features_shadow();
-	features.nested = !boot_info.options.no_nested;
 	svm_check();
 	acpi_read();
 	move_to_top(guest_memory_needs());

@@ -95,7 +95,9 @@ void features_read(void)
 
 void features_shadow(void)
 {
-	features.guest.pcid = features.guest.invpcid = true;
 	features.guest.pks = false;
+	if (features.nested)
+		return;
+	features.guest.pcid = features.guest.invpcid = true;
 	features.cr4 |= RHZ_CR4_PCIDE;
 }

@@ -59,9 +59,9 @@ static void choose_intercepts(struct intercepts *own)
 	own->shadow_exceptions = INTERCEPT_EXCEPTION(VECTOR_PF);
 	if (features.invpcid)
 		own->shadow3 = INTERCEPT3_INVPCID;
-	else
+	else if (features.guest.invpcid)
 		own->shadow_exceptions |= INTERCEPT_EXCEPTION(VECTOR_UD);
-	if (!features.pcid)
+	if (features.guest.pcid && !features.pcid)
 		own->shadow_exceptions |= INTERCEPT_EXCEPTION(VECTOR_GP);
 }
 
