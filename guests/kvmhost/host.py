@@ -79,8 +79,8 @@ def ends(process, console, options):
 
 
 def where(monitor):
-    """What the machine's processor and its interrupt controllers are at, as QEMU's monitor says. The
-    last word is an NMI: Linux, if it still hears it, says on the console where it was."""
+    """What the machine's processor and its interrupt controllers are at, as QEMU's monitor says.
+    The last word is an NMI: Linux, if it still hears it, says on the console where it was."""
     seen = ""
     try:
         with socket.socket(socket.AF_UNIX) as line:

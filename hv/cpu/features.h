@@ -21,9 +21,9 @@ extern struct features features;
 void features_read(void);
 
 /*
- * Under shadow paging the guest gets PCID and INVPCID, which we do for it, and not PKS. One that has
- * SVM gets them from the processor or not at all: guests of its own have what it has, and under its
- * nested tables we have no say in theirs.
+ * Under shadow paging the guest gets PCID and INVPCID, which we do for it, and not PKS. One that
+ * has SVM gets them from the processor or not at all: guests of its own have what it has, and under
+ * its nested tables we have no say in theirs.
  */
 void features_shadow(void);
 

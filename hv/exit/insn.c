@@ -53,7 +53,7 @@ static const uint8_t *code(struct guest *g, uint8_t buffer[INSN_BUFFER], unsigne
  * is looked at; that the address still leads there is not: a guest that remaps its code between two
  * exits of one instruction, and has another form of it there, deceives itself.
  */
-enum { END_BITS = 7, ENDS = 1 << END_BITS };
+enum { END_BITS = 9, ENDS = 1 << END_BITS };
 static struct known_end { uint64_t rip, cr3; const uint8_t *at; uint32_t bytes; } ends[ENDS] = {
 	[0 ... ENDS - 1] = { .cr3 = UINT64_MAX }, /* nobody's */
 };

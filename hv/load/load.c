@@ -16,16 +16,15 @@ uint64_t load_parked(void)
 	return parked;
 }
 
-void load_copy(uint64_t to, const void *from, uint64_t bytes, uint64_t zeros, const char *what)
+void load_copy(uint64_t to, const void *from, uint64_t bytes, uint64_t room, const char *what)
 {
-	const uint64_t all = bytes + zeros;
+	const uint64_t all = bytes + room;
 
 	if (all < bytes || !map_is_available(&guest_map, to, all) || to + all > parked) {
 		print("rhizome: no guest memory for %s: %lx bytes at %lx\n", what, all, to);
 		end(END_REFUSED, "the guest does not fit into its memory");
 	}
 	memmove(direct(to), from, bytes);
-	memset(direct(to + bytes), 0, zeros);
 }
 
 /*

@@ -24,9 +24,9 @@ void multiboot_load(struct guest *g);
 uint64_t load_parked(void);
 
 /*
- * Copies to guest memory that is available and not parked in; 'zeros' more bytes are cleared.
+ * Copies to guest memory that is available and not parked in, as are 'room' more bytes behind it.
  * 'what' names it in the message if there is no such memory.
  */
-void load_copy(uint64_t to, const void *from, uint64_t bytes, uint64_t zeros, const char *what);
+void load_copy(uint64_t to, const void *from, uint64_t bytes, uint64_t room, const char *what);
 
 #endif

@@ -57,6 +57,7 @@ bool multiboot_is(const struct module *kernel)
 static void put_segment(uint64_t to, const void *from, uint64_t bytes, uint64_t all)
 {
 	load_copy(to, from, bytes, all - bytes, "a segment of the Multiboot kernel");
+	memset(direct(to + bytes), 0, all - bytes);
 	if (to + all > next)
 		next = to + all;
 }

@@ -26,9 +26,14 @@ static void *grow(uint64_t bytes)
 	return at;
 }
 
+void *frames_keep_as_is(size_t bytes)
+{
+	return grow(align_up(bytes, PAGE_BYTES));
+}
+
 void *frames_keep(size_t bytes)
 {
-	void *at = grow(align_up(bytes, PAGE_BYTES));
+	void *at = frames_keep_as_is(bytes);
 
 	return at ? memset(at, 0, bytes) : NULL;
 }

@@ -11,6 +11,8 @@ void frames_init(uint64_t from, uint64_t to);
 
 /* 'bytes' of contiguous zeroed memory, page-aligned, kept for ever; null if there is none. */
 void *frames_keep(size_t bytes);
+/* The same, contents undefined. */
+void *frames_keep_as_is(size_t bytes);
 
 /* One page, contents undefined; null if there is none. */
 void *frame_take(void);

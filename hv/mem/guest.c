@@ -44,13 +44,17 @@ static void check(enum rhz_status status)
 		end(END_REFUSED, rhz_status_name(status));
 }
 
-static void *keep(size_t bytes)
+static void *needed(void *at)
 {
-	void *at = frames_keep(bytes);
-
 	if (!at)
 		end(END_REFUSED, "too little memory for the library");
 	return at;
+}
+
+/* For the library, which clears what it must of its memory. */
+static void *keep(size_t bytes)
+{
+	return needed(frames_keep_as_is(bytes));
 }
 
 static void *page_alloc(void *ctx, enum rhz_page_zone zone, rhz_hpa *hpa)
@@ -245,7 +249,7 @@ void guest_memory_init(struct guest *g)
 	};
 	const size_t bytes = rhz_vm_size(&config);
 
-	sink = direct_pa(keep(PAGE_BYTES));
+	sink = direct_pa(needed(frames_keep(PAGE_BYTES))); /* the guest reads it */
 	check(rhz_vm_create(keep(bytes), bytes, &config, &g->vm));
 	add_low_slots(g);
 	add_high_slots(g);
@@ -273,7 +277,7 @@ static bool open_window(struct guest *g, uint64_t gpa)
 	}
 	if (!move_map_device(span.from, span.to))
 		return false;
-	memory = frames_keep(size);
+	memory = frames_keep_as_is(size);
 	if (!memory || rhz_vm_add_ram(g->vm, memory, size, (rhz_hpa){ span.from },
 	                              direct(span.from), span.to - span.from, &ram) != RHZ_OK)
 		return false;

@@ -200,6 +200,11 @@ static void break_context(struct scene *s)
 	SET(s, root_of(s, 0)->lease.stamp, 0);
 }
 
+static void break_entry(struct scene *s)
+{
+	SET(s, s->vm->vcpu[0]->now->entry, (uintptr_t)root_of(s, 1));
+}
+
 static void break_stamp(struct scene *s)
 {
 	SET(s, root_of(s, 0)->lease.stamp, s->vm->removed[0] + 1);
@@ -360,6 +365,7 @@ static const struct {
 	{ &four, break_used, 8, "the map of used entries is wrong" },
 	{ &four, break_parents_context, 10, "parent of another context" },
 	{ &four, break_context, 10, "root of another context" },
+	{ &four, break_entry, 10, "a context's root is not its current one" },
 	{ &four, break_stamp, 11, "a tag's stamp lies ahead" },
 	{ &four, break_owner, 11, "a tag has two owners" },
 	{ &npt, break_owner, 11, "a tag has two owners" },

@@ -144,7 +144,7 @@ static void test_writes_without_lock(void **state)
 	top = guest_get(world, root, 8);
 	start(world, 0, root);
 	reaches(world, 0, USER, 0x1000);
-	/* the root's first entry, by a write of it alone, and by one that begins in the page before */
+	/* the root's first entry, by a write of it alone and by one that begins a page before */
 	for (unsigned before = 0; before <= 8; before += 8) {
 		guest_put(world, root, 8, 0);
 		rhz_vm_wrote(world->vm, 0, (rhz_gpa){ root - before }, 8 + before);
