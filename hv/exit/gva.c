@@ -66,7 +66,7 @@ static bool walk_nested(struct guest *g, uint64_t gva, struct rhz_walk *walk)
 }
 
 /* Under nested paging a page of code is remembered with the way to it. */
-enum { TRAIL_BITS = 8 };
+enum { TRAIL_BITS = 6 };
 static struct { struct trail trail; const uint8_t *code; } trails[1 << TRAIL_BITS];
 
 static const uint8_t *code_page_nested(struct guest *g, uint64_t page)

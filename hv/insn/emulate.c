@@ -2,8 +2,6 @@
 /* The stores themselves, a function an op. Inline assembly, since the flags must be right. */
 #include "insn/emulate.h"
 
-#include <stddef.h>
-
 enum { RAX = 0, RCX = 1, RDX = 2, RBX = 3, RSI = 6, RDI = 7 };
 
 #define CF (1ull << 0)
@@ -253,8 +251,8 @@ uint64_t insn_repetitions(const struct insn *insn, const uint64_t reg[16])
 	return insn->repeat ? reg[RCX] & insn_address_mask(insn) : 1;
 }
 
-/* The processor's own string instruction, upwards or downwards. */
-#define REPEAT(insn, down)                                                                       \
+/* The processor's own string instruction, upwards or downwards, of so many bytes an element. */
+#define REPEAT(insn)                                                                             \
 	do {                                                                                     \
 		if (down)                                                                        \
 			__asm__ volatile("std\n\trep " insn "\n\tcld"                            \
@@ -266,42 +264,25 @@ uint64_t insn_repetitions(const struct insn *insn, const uint64_t reg[16])
 			                 : "memory");                                            \
 	} while (0)
 
-static void repeat_stos(void *to, uint64_t value, uint64_t count, unsigned bytes, bool down)
+#define REPEAT_SIZED(insn)                                                                       \
+	do {                                                                                     \
+		if (bytes == 1)                                                                  \
+			REPEAT(insn "b");                                                        \
+		else if (bytes == 2)                                                             \
+			REPEAT(insn "w");                                                        \
+		else if (bytes == 4)                                                             \
+			REPEAT(insn "l");                                                        \
+		else                                                                             \
+			REPEAT(insn "q");                                                        \
+	} while (0)
+
+static void repeat(bool copies, void *to, const void *from, uint64_t value, uint64_t count,
+                   unsigned bytes, bool down)
 {
-	const void *from = NULL;
-
-	switch (bytes) {
-	case 1:
-		REPEAT("stosb", down);
-		return;
-	case 2:
-		REPEAT("stosw", down);
-		return;
-	case 4:
-		REPEAT("stosl", down);
-		return;
-	default:
-		REPEAT("stosq", down);
-	}
-}
-
-static void repeat_movs(void *to, const void *from, uint64_t count, unsigned bytes, bool down)
-{
-	const uint64_t value = 0;
-
-	switch (bytes) {
-	case 1:
-		REPEAT("movsb", down);
-		return;
-	case 2:
-		REPEAT("movsw", down);
-		return;
-	case 4:
-		REPEAT("movsl", down);
-		return;
-	default:
-		REPEAT("movsq", down);
-	}
+	if (copies)
+		REPEAT_SIZED("movs");
+	else
+		REPEAT_SIZED("stos");
 }
 
 void insn_perform_string(const struct insn *insn, void *to, const void *from, uint64_t count,
@@ -310,10 +291,7 @@ void insn_perform_string(const struct insn *insn, void *to, const void *from, ui
 	const uint64_t moved = (rflags & DF ? -(uint64_t)insn->bytes : insn->bytes) * count;
 	const bool copies = insn->op == INSN_MOVS;
 
-	if (copies)
-		repeat_movs(to, from, count, insn->bytes, rflags & DF);
-	else
-		repeat_stos(to, reg[RAX], count, insn->bytes, rflags & DF);
+	repeat(copies, to, from, reg[RAX], count, insn->bytes, rflags & DF);
 	set_register(&reg[RDI], reg[RDI] + moved, insn->address_bytes, false);
 	if (copies)
 		set_register(&reg[RSI], reg[RSI] + moved, insn->address_bytes, false);

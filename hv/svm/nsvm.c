@@ -11,7 +11,6 @@
 #include "mem/frames.h"
 #include "mem/guest.h"
 #include "mem/layout.h"
-#include "mem/string.h"
 #include "svm/assist.h"
 #include "svm/gif.h"
 #include "svm/permission.h"

@@ -199,12 +199,9 @@ static bool audit_roots(struct audit *audit, struct rhz_vcpu *vcpu)
 			                   entry->key.context);
 	}
 	for (unsigned c = 0; c < RHZ_CONTEXTS; c++) {
-		unsigned index = vcpu->roots.current[c];
-
-		if (vcpu->context[c].entry !=
-		    (index == RHZ_ROOT_NO_ENTRY ? NULL : &vcpu->roots.entry[index]))
+		if (vcpu->context[c].entry != root_cache_current(&vcpu->roots, c))
 			return audit_fails(audit, 10, "a context's root is not its current one",
-			                   NULL, c, index);
+			                   NULL, c, vcpu->roots.current[c]);
 	}
 	return true;
 }

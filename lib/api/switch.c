@@ -11,13 +11,6 @@
 #include "root/registers.h"
 #include "shadow/sync.h"
 
-static __attribute__((noinline)) void switch_syncs(struct rhz_vcpu *vcpu)
-{
-	vcpu_lock(vcpu);
-	sync_lists(vcpu, vcpu->now->root);
-	vm_unlock(vcpu->vm);
-}
-
 /* The root is current: what is left to do where something is listed or invalidated. */
 static __attribute__((noinline)) enum rhz_load_result switch_ends(struct rhz_vcpu *vcpu,
                                                                   enum rhz_guest_flush flush)
@@ -25,7 +18,7 @@ static __attribute__((noinline)) enum rhz_load_result switch_ends(struct rhz_vcp
 	const struct page *root = vcpu->now->root;
 
 	if (!lists_empty_of(vcpu->vm, root, root->role.nested))
-		switch_syncs(vcpu);
+		load_synced(vcpu);
 	if (flush == RHZ_GUEST_FLUSH_ALL)
 		roots_stale_all(vcpu);
 	else if (flush == RHZ_GUEST_FLUSH_ASID)

@@ -232,7 +232,7 @@ out:
 
 /* ---- loads ---- */
 
-static __attribute__((noinline)) enum rhz_load_result load_synced(struct rhz_vcpu *vcpu)
+__attribute__((noinline)) enum rhz_load_result load_synced(struct rhz_vcpu *vcpu)
 {
 	vcpu_lock(vcpu);
 	sync_lists(vcpu, vcpu->now->root);

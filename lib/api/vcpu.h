@@ -14,6 +14,9 @@
 enum rhz_load_result context_switch(struct rhz_vcpu *vcpu, unsigned number, struct context *next,
                                     bool pdptes, enum rhz_guest_flush flush);
 
+/* The current root is synced, by a vCPU that does not have the lock. */
+enum rhz_load_result load_synced(struct rhz_vcpu *vcpu);
+
 /* The root was taken away since the entry: rhz_vcpu_enter will have it built anew. */
 RHZ_INLINE bool root_is_gone(struct rhz_vcpu *vcpu)
 {

@@ -69,6 +69,15 @@ static inline bool root_key_same(const struct rhz_root_key *a, const struct rhz_
 	       a->role == b->role;
 }
 
+/* The current root's entry of a context, or null. */
+static inline struct rhz_root_entry *root_cache_current(struct rhz_root_cache *cache,
+                                                        unsigned context)
+{
+	size_t index = cache->current[context];
+
+	return index == RHZ_ROOT_NO_ENTRY ? NULL : &cache->entry[index];
+}
+
 /* True if rhz_root_cache_find would answer RHZ_ROOT_CURRENT and move nothing. */
 static inline bool root_cache_current_fits(const struct rhz_root_cache *cache,
                                            const struct rhz_root_key *key)

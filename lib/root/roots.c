@@ -51,9 +51,7 @@ static void root_remove(struct rhz_vcpu *vcpu, unsigned index)
 void root_bind(struct rhz_vcpu *vcpu)
 {
 	struct context *now = vcpu->now;
-	unsigned index = vcpu->roots.current[vcpu->current];
-	struct rhz_root_entry *entry = index == RHZ_ROOT_NO_ENTRY ? NULL :
-	                                                            &vcpu->roots.entry[index];
+	struct rhz_root_entry *entry = root_cache_current(&vcpu->roots, vcpu->current);
 
 	if (entry && root_lags(vcpu, entry))
 		root_catch_up(vcpu, now, entry);

@@ -1,26 +1,10 @@
-#!/bin/sh
 # SPDX-License-Identifier: MIT
-# Runs inside a KVM host (guests/kvmhost) for record_test.py: records a guest whose requests for a
-# root are known, then ends recorders in every way. What was seen goes to /out.
-# Nothing waits for ever: what does not come, or end, is killed and told of.
-tracefs=/sys/kernel/tracing
-bounded="timeout -s KILL 90"
-record="$bounded rhizome record -q"
-qemu="$bounded qemu-system-x86_64 -accel kvm -cpu host -m 64 -display none -nic none -monitor none"
+# Runs inside a KVM host, behind host_script.sh, for record_test.py: records a guest whose requests
+# for a root are known, then ends recorders in every way. What was seen goes to /out.
+qemu="$qemu -m 64"
 
-seconds() { cut -d . -f 1 /proc/uptime; }
 step() { echo "kvmhost: at $(seconds) s: $1"; }
-# soon COMMAND: until it succeeds, at most 60 s.
-soon() {
-	end=$(($(seconds) + 60))
-	until eval "$1"; do
-		[ "$(seconds)" -lt $end ] || { echo "kvmhost: never came: $1"; return 1; }
-		sleep 0.1
-	done
-}
 recording() { grep -qs 1 $tracefs/instances/rhizome-"$1"/tracing_on; }
-# What recorders have made and not taken away.
-left() { ls $tracefs/instances; cat $tracefs/kprobe_events; }
 gone() { [ -z "$(left)" ]; }
 
 # A guest that switches among 3 and among 6 roots and then stands still, so that KVM's own
@@ -34,9 +18,7 @@ $qemu -name mark -serial file:/out/mark.out -kernel mark.elf \
 vm=$!
 soon "grep -qs '\"roots\": 6.*}' /out/mark.out"
 sleep 0.5
-for file in /sys/kernel/debug/kvm/*-*/*; do
-	[ ! -f "$file" ] || echo "${file##*/} $(head -n 1 "$file")"
-done >/out/mark.stats
+stats >/out/mark.stats
 kill -INT $recorder
 wait $recorder
 echo $? >/out/mark.status

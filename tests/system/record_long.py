@@ -15,29 +15,15 @@ from running import check, finish, rhizome
 
 RHIZOME, MARK, FOLDER = sys.argv[1:4]
 LIMIT = 600  # seconds for one host; 60 on an idle machine
+PATIENCE = 300  # ... and for one thing that it waits for
 PROCESSES, ROUNDS = 4, 300
 
-COMMON = """#!/bin/sh
-qemu="qemu-system-x86_64 -accel kvm -cpu host -display none -nic none -monitor none -no-reboot"
-soon() {
-	n=0
-	until eval "$1"; do
-		n=$((n + 1))
-		[ $n -lt 3000 ] || { echo "kvmhost: never came: $1"; return 1; }
-		sleep 0.1
-	done
-}
-stats() {
-	for file in /sys/kernel/debug/kvm/*-*/*; do
-		[ ! -f "$file" ] || echo "${file##*/} $(head -n 1 "$file")"
-	done
-}
+COMMON = """
 finish() {
 	kill -INT $recorder
 	wait $recorder
 	echo $? >/out/status.recorder
-	ls /sys/kernel/tracing/instances >/out/left
-	cat /sys/kernel/tracing/kprobe_events >>/out/left
+	left >/out/left
 	kill $vm
 }
 """
@@ -49,7 +35,7 @@ $qemu -name linux -m 128 -serial file:/out/console \\
 	-append "console=ttyS0 panic=-1 quiet pti=on rhizome.run=\\"$(echo $run)\\"" &
 vm=$!
 soon "grep -q 'up after' /out/console"
-rhizome record -q --vm linux -o /out/a.trace 2>/out/err &
+$record --vm linux -o /out/a.trace 2>/out/err &
 recorder=$!
 soon "grep -q '^end' /out/console"
 stats >/out/stats
@@ -66,7 +52,7 @@ NESTED = COMMON + """
 cat >/tmp/l1 <<'END'
 """ + L1 + """END
 nested /tmp/l1.cpio /tmp/l1 mark.elf
-rhizome record -q -o /out/a.trace 2>/out/err &
+$record -o /out/a.trace 2>/out/err &
 recorder=$!
 soon "grep -qs 1 /sys/kernel/tracing/instances/*/tracing_on"
 $qemu -name l1 -m 512 -serial file:/out/console -kernel /guest/vmlinuz -initrd /tmp/l1.cpio \\
@@ -83,7 +69,7 @@ def run(name, script, npt):
     """One host; returns the folder with what came out of it."""
     out = pathlib.Path(scratch, name)
     out.mkdir()
-    console = boot(name, FOLDER, script, out, host.defaults(npt=npt, timeout=LIMIT),
+    console = boot(name, FOLDER, PATIENCE, script, out, host.defaults(npt=npt, timeout=LIMIT),
                    [("mark.elf", MARK)], [("rhizome", RHIZOME)])
     seen = {file.name: file.read_text(errors="replace").replace("\r", "")
             for file in out.iterdir() if file.suffix != ".trace"}

@@ -17,7 +17,7 @@ from running import check, finish, refused, rhizome
 HERE = pathlib.Path(__file__).resolve().parent
 
 RHIZOME, MARK, FOLDER = sys.argv[1:4]
-LIMIT, SILENCE = 270, 200  # seconds; 15 and 8 on an idle machine
+LIMIT, SILENCE, PATIENCE = 270, 200, 60  # seconds; 15 and 8 on an idle machine
 # mark makes six repetitions of 512 operations, whole rounds only.
 ROUNDS = {3: 6 * (512 // 3), 6: 6 * (512 // 6)}
 
@@ -111,7 +111,7 @@ def main():
     prepare(FOLDER)
     with tempfile.TemporaryDirectory() as scratch:
         out = pathlib.Path(scratch)
-        console = boot("the host", FOLDER, (HERE / "record_host.sh").read_text(), out,
+        console = boot("the host", FOLDER, PATIENCE, (HERE / "record_host.sh").read_text(), out,
                        host.defaults(npt=0, memory=1024, timeout=LIMIT, silence=SILENCE),
                        [("mark.elf", MARK)], [("rhizome", RHIZOME)])
         check("never came" not in console, "nothing hung", console)

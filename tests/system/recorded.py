@@ -12,6 +12,8 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "guests/kvmhost"))
 import host  # noqa: E402,F401 (its folder is named one line above; for those who import this)
 
+HEAD = ROOT / "tests/system/host_script.sh"
+
 
 def prepare(folder):
     """Sees to it that a host can be booted from folder, or ends the test as skipped."""
@@ -25,10 +27,11 @@ def prepare(folder):
         finish()
 
 
-def boot(what, folder, script, out, options, files, programs):
-    """A host that must come to its end; returns its console. The scripts bound all that they wait
-    for, so a machine that stands still has itself stopped, which an emulated one does now and then:
-    it is run once more, and where it stood is told."""
+def boot(what, folder, patience, script, out, options, files, programs):
+    """A host that must come to its end; returns its console. Before the script stands
+    host_script.sh, which bounds all that it waits for, so a machine that stands still has itself
+    stopped, as an emulated one once did: it is run once more, and where it stood is told."""
+    script = f"#!/bin/sh\npatience={patience}\n{HEAD.read_text()}{script}"
     for again in (True, False):
         try:
             return host.run(folder, script, out, options, files, programs)
